@@ -22,6 +22,7 @@ FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 # Rows that are interleaved from columns at a time: 4096 float64 of one column are 32 KiB, which
 # stays in the first-level cache while the neighbouring columns are written beside it.
 _BLOCK = 4096
+_ON_HOST = frozenset({np.ndarray, float, int, bool, str, type(None)})
 # What pandas calls columns of numbers, and those without any entry.
 _NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "boolean", "empty")
 
@@ -154,7 +155,7 @@ def namespace(array: Any) -> Any:
 
 def to_host(value: Any) -> Any:
     """An array as NumPy, without a copy where it already is; arrays in tuples too."""
-    if type(value) is np.ndarray:
+    if type(value) in _ON_HOST:  # the commonest, known without a question
         return value
     if isinstance(value, tuple):
         items = [to_host(item) for item in value]

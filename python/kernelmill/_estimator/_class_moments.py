@@ -176,18 +176,19 @@ def pilot_of_classes(X: Any, codes: np.ndarray, origins: np.ndarray, weight: Any
         some = np.flatnonzero(weight[::step] > 0)
         rows, own = rows[some], own[some]
     first = _first_of(own, k)
-    absent = unknown & (first < 0)
-    if step > 1 and absent.any():  # a class that is rare
+    if step > 1 and (unknown & (first < 0)).any():  # a class that is rare
+        absent = unknown & (first < 0)
         places = _first_of(codes if weight is None else np.where(weight > 0, codes, k), k + 1)[:k]
         absent &= places >= 0
         rows = np.concatenate([rows, X[places[absent]]])
         first[absent] = len(own) + np.arange(int(absent.sum()))
         own = np.concatenate([own, np.flatnonzero(absent)])
-    begin = np.where(first[:, None] < 0, 0.0, rows[first].astype(np.float64))
-    begin = np.where(np.isfinite(begin), begin, 0.0)
+    begin = rows[first].astype(np.float64)
+    begin[~np.isfinite(begin)] = 0.0
     count, sums, _ = moments.class_squares(rows, own, begin)
     found = begin + sums / np.maximum(count, 1.0)
-    return np.where(unknown[:, None], np.where(first[:, None] < 0, np.nan, found), origins)
+    found[first < 0] = np.nan
+    return found if unknown.all() else np.where(unknown[:, None], found, origins)
 
 
 def _first_of(codes: np.ndarray, k: int) -> np.ndarray:
@@ -211,7 +212,7 @@ def _of_rows(rows: Rows, codes: np.ndarray, origins: np.ndarray, kind: str) -> C
     with np.errstate(invalid="ignore", over="ignore"):  # values may not be checked yet
         origins = pilot_of_classes(rows.X, codes, origins, rows.weight)
         sums = _one_pass(rows, codes, origins, kind)
-    squares = sums.squares if kind == "diag" else np.diagonal(sums.squares, axis1=1, axis2=2)
+    squares = sums.squares if kind == "diag" else sums.squares.diagonal(axis1=1, axis2=2)
     if not (squares.max(initial=1.0) < _MOST and squares.min(initial=1.0) > _LEAST):
         rows.check()
     class_weight = sums.weights
@@ -220,9 +221,9 @@ def _of_rows(rows: Rows, codes: np.ndarray, origins: np.ndarray, kind: str) -> C
     found = ClassMoments(origins, class_weight, sums, rows.count)
     # Rows that are no sample of their class, such as sorted ones, are read once more.
     if kind == "pooled":
-        far = found.shifts**2 * class_weight.sum() > _FAR * np.diagonal(found.within)
+        far = found.shifts**2 * class_weight.sum() > _FAR * found.within.diagonal()
     else:
-        scatter = found.scatter if kind == "diag" else np.diagonal(found.scatter, axis1=1, axis2=2)
+        scatter = found.scatter if kind == "diag" else found.scatter.diagonal(axis1=1, axis2=2)
         far = found.shifts**2 * found.weights > _FAR * scatter
     if far[new].any():
         again = np.where(new[:, None] & ~np.isnan(origins), found.means, origins)

@@ -11,7 +11,11 @@ from kernelmill._estimator._class_moments import ClassMoments
 from kernelmill._estimator._posterior import PosteriorClassifier, log_of
 from kernelmill._estimator._rows import Rows
 from kernelmill._gaussian._joint import gaussian_joint
-from kernelmill._gaussian._parameters import Gaussians, precisions_cholesky
+from kernelmill._gaussian._parameters import (
+    Gaussians,
+    NotPositiveDefinite,
+    precisions_cholesky,
+)
 from kernelmill._gaussian._update import is_constant
 from kernelmill.discriminant_analysis._base import (
     ESTIMATOR,
@@ -26,10 +30,8 @@ from kernelmill.discriminant_analysis._words import WORDS
 _LOG_2PI = float(np.log(2 * np.pi))
 
 
-def correlations(
-    covariances: np.ndarray, means: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Deviations (k, d), correlations (k, d, d) and their eigenvalues (k, d), rising.
+def correlations(covariances: np.ndarray, means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Deviations (k, d) and correlations (k, d, d).
 
     A feature that does not vary has deviation 1 and correlation 0 with itself.
     """
@@ -39,7 +41,7 @@ def correlations(
     R = covariances / (scales[:, :, None] * scales[:, None, :])
     if not varies.all():
         R = np.where(varies[:, :, None] & varies[:, None, :], R, 0.0)
-    return scales, R, np.linalg.eigvalsh(R)
+    return scales, R
 
 
 class QuadraticDiscriminantAnalysis(Discriminant, PosteriorClassifier):
@@ -144,25 +146,38 @@ class QuadraticDiscriminantAnalysis(Discriminant, PosteriorClassifier):
         self._check_solver()
         covariances = class_covariances(self, rows, codes, moments)
         d = rows.n_features
-        if self.solver == "svd":
+        if self.solver == "svd" and self.reg_param > 0:
             covariances = (1 - self.reg_param) * covariances
             covariances[:, np.arange(d), np.arange(d)] += self.reg_param
         seen = moments.class_weight > 0
         if not seen.all():
             covariances[~seen] = np.eye(d)  # no row can be of these
-        scales, R, values = correlations(covariances, moments.means)
-        ranks = (values > self.tol**2).sum(1)
-        if (ranks < d).any():
-            c = int((ranks < d).argmax())
-            raise self._singular(c, int(ranks[c]), d)
-        variances, axes = np.linalg.eigh(covariances)
-        self.rotations_ = [np.ascontiguousarray(axis[:, ::-1]) for axis in axes]
-        self.scalings_ = list(variances[:, ::-1])
         # By correlations: variances of any size keep their digits.
-        self._factors = precisions_cholesky(R, "full", rows.owner) / scales[:, :, None]
+        scales, R = correlations(covariances, moments.means)
+        self._factors = self._factored(R, rows.owner) / scales[:, :, None]
+        variances, axes = np.linalg.eigh(covariances)
+        self.rotations_ = list(np.ascontiguousarray(axes[:, :, ::-1]))
+        self.scalings_ = list(variances[:, ::-1])
         self.__dict__.pop("covariance_", None)
         if self.store_covariance:
             self.covariance_ = list(covariances)
+
+    def _factored(self, R: np.ndarray, owner: str) -> np.ndarray:
+        """P (k, d, d) with ``P P' = R^-1``; no eigenvalue of R may be ``tol**2`` or less."""
+        try:
+            P, error = precisions_cholesky(R, "full", owner), None
+        except NotPositiveDefinite as failed:
+            P, error = np.full_like(R, np.inf), failed
+        # The trace of an inverse is at least 1 / the least eigenvalue.
+        if ((P * P).sum((1, 2)) * self.tol**2 < 1).all():
+            return P
+        ranks, d = (np.linalg.eigvalsh(R) > self.tol**2).sum(1), R.shape[1]
+        if (ranks < d).any():
+            c = int((ranks < d).argmax())
+            raise self._singular(c, int(ranks[c]), d)
+        if error is not None:
+            raise error
+        return P
 
     def _singular(self, c: int, rank: int, d: int) -> Undetermined:
         label = self.classes_[c : c + 1].tolist()[0]

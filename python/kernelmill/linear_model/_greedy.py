@@ -108,6 +108,7 @@ class OrthogonalMatchingPursuit(MultiOutputMixin, LinearRegressor):
         return self
 
 
+@np.errstate(divide="ignore", invalid="ignore")
 def angles(
     G: np.ndarray, q: np.ndarray, n: float, *, lasso: bool, positive: bool, most: int,
     least: float = 0.0,
@@ -131,7 +132,7 @@ def angles(
         if dropped < 0:
             size = side(gradient, 0)
             size[active] = -np.inf
-            joins = np.flatnonzero(size >= level * (1 - 1e-10) - 1e-13 * start)
+            joins = (size >= level * (1 - 1e-10) - 1e-13 * start).nonzero()[0]
             for j in joins:
                 both = [*active, int(j)]
                 # Of one feature the only eigenvalue: most codes of few atoms need no other.
@@ -152,15 +153,14 @@ def angles(
         if len(active) == 1:
             move[active] = signs[active] / G[active, active]
         else:
-            move[active] = np.linalg.solve(G[active][:, active], signs[active])
+            move[active] = lapack.dposv(G[active][:, active], signs[active])[1]
         turn = G @ move
         length = level  # down to zero
         outside = np.ones(d, dtype=bool)
         outside[active] = False
-        with np.errstate(divide="ignore", invalid="ignore"):
-            steps = (level - gradient) / (1 - turn)  # up to the bound above
-            down = (level + gradient) / (1 + turn)
-            zeros = -coef / move if lasso else coef
+        steps = (level - gradient) / (1 - turn)  # up to the bound above
+        down = (level + gradient) / (1 + turn)
+        zeros = -coef / move if lasso else coef
         if dropped >= 0:  # it is at its bound, which it leaves, but it may reach the other one
             (steps if signs[dropped] > 0 else down)[dropped] = np.inf
         steps[~(outside & (steps > 1e-13 * start))] = np.inf

@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import scipy.linalg
@@ -50,8 +49,7 @@ _SAMPLE, _ROWS_EACH, _ROWS_WORTH = 1 / 16, 25, 20_000
 _SAMPLE_STEPS = 50
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """Where a minimisation stands; never changed in place."""
 
     coef: np.ndarray  # (k, d)
@@ -98,14 +96,20 @@ def _by_signs(
 
     The signs are those of ``flat``, and where that is 0 those that the slope there calls for.
     """
-    signs = np.where((flat == 0) & (np.abs(slope) > l1), -np.sign(slope), np.sign(flat))
-    free = (signs != 0) | (l1 == 0)
-    x = np.zeros(len(flat))
-    x[free], info = lapack.dposv(H[free][:, free], (target - l1 * signs)[free])[1:]
-    if info or not ((l1 == 0) | (np.sign(x) == signs)).all():
+    signs, smooth = np.sign(flat), l1 == 0
+    every = np.count_nonzero(signs) == len(signs)
+    if not every:
+        signs = np.where((signs == 0) & (np.abs(slope) > l1), -np.sign(slope), signs)
+        free = (signs != 0) | smooth
+    right = target - l1 * signs
+    if every:
+        x, info = lapack.dposv(H, right)[1:]
+    else:
+        x = np.zeros(len(flat))
+        x[free], info = lapack.dposv(H[free][:, free], right[free])[1:]
+    if info or not (smooth | (np.sign(x) == signs)).all():
         return None
-    left = np.abs(target - H @ x)
-    return x if (left[~free] <= l1[~free]).all() else None
+    return x if every or (np.abs(target - H @ x)[~free] <= l1[~free]).all() else None
 
 
 class Objective:
@@ -274,7 +278,7 @@ class Objective:
                 return at
             x_mean, mean = products.x_mean, products.y_mean
         intercept = mean + solution.coef @ (self.shift - x_mean) if self.intercept else at.intercept
-        return replace(at, coef=solution.coef, intercept=intercept)
+        return at._replace(coef=solution.coef, intercept=intercept)
 
     def changed(self, parameter: float, l2: float) -> Self:
         """The same with another parameter of the loss and another penalty."""
@@ -289,23 +293,29 @@ class Objective:
         loss, slope, *more = self.rows.map_reduce(
             op, at.coef, at.intercept, self.shift, self.loss, self.parameter, along=(self.y,)
         )
-        slope = np.asarray(slope).copy()
-        slope[:, :-1] += self.l2 * at.coef
-        if self.factor:
-            slope[:, -1] += self.l2 * self.factor**2 * at.intercept
+        slope = np.array(slope)
+        if self.l2:
+            slope[:, :-1] += self.l2 * at.coef
+            if self.factor:
+                slope[:, -1] += self.l2 * self.factor**2 * at.intercept
         if not self.intercept:
             slope[:, -1] = 0.0
         hessian = self._hessian(more[0]) if second else None
         value = loss + self.penalty(at)
-        return replace(at, value=value, loss=loss, gradient=slope, hessian=hessian)
+        return at._replace(value=value, loss=loss, gradient=slope, hessian=hessian)
 
     def penalty(self, at: Point) -> float:
         """The penalty at a point."""
         flat = at.coef.ravel()
         if self.factor:
             flat = np.append(flat, self.factor * at.intercept)
-        squares = self.l2 / 2 * float(flat @ flat)
-        return self.l1 * float(np.abs(flat).sum()) + squares if self.l1 else squares
+        sizes = self.l1 * float(np.abs(flat).sum()) if self.l1 else 0.0
+        return sizes + self.l2 / 2 * float(flat @ flat) if self.l2 else sizes
+
+    @functools.cached_property
+    def _l1_of_each(self) -> np.ndarray:
+        """The L1 penalty of each parameter (q,)."""
+        return np.tile(np.append(np.full(self.d, self.l1), self.l1 * self.factor), self.k)
 
     def _bends(self) -> np.ndarray:
         """Second derivatives of the L2 penalty by the parameters of an output."""
@@ -316,9 +326,8 @@ class Objective:
         k, columns = self.k, self.d + 1
         H = np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)).reshape(k * columns, k * columns)
         diagonal = H.reshape(-1)[:: len(H) + 1]
-        bends = diagonal.reshape(k, columns)
-        bends[:, :-1] += self.l2
-        bends[:, -1] += self.l2 * self.factor**2
+        if self.l2:
+            diagonal += np.tile(self._bends(), k)
         if not self.intercept:
             last = np.arange(self.d, k * columns, columns)
             H[last] = H[:, last] = 0.0
@@ -348,7 +357,7 @@ class Objective:
                 direction, gain = self._model_step(at)
             else:
                 direction, gain, flat = _newton_step(at.gradient, at.hessian)
-                at = replace(at, flat=True) if flat else at
+                at = at._replace(flat=True) if flat else at
         else:
             direction, gain = self._quasi_step(at)
         enough = tol * tol * self.unit * self.weight + 4 * _EPS * abs(at.value)
@@ -356,17 +365,15 @@ class Objective:
             enough *= 1e-2  # the last step leaves a large share of the rest
         last = gain <= enough
         if not np.isfinite(gain):
-            return Step(replace(at, stuck=True), -at.value, True)
+            return Step(at._replace(stuck=True), -at.value, True)
         after = self._moved(at, direction, gain, newton and ahead and not last)
         return Step(after, -after.value, last or after.stuck)
 
     def _moved(self, at: Point, direction: np.ndarray, gain: float, second: bool) -> Point:
         size = 1.0
         while size >= LEAST_STEP:
-            there = replace(
-                at, coef=at.coef + size * direction[:, :-1],
-                intercept=at.intercept + size * direction[:, -1],
-            )  # fmt: skip
+            step = direction if size == 1.0 else size * direction
+            there = at._replace(coef=at.coef + step[:, :-1], intercept=at.intercept + step[:, -1])
             there = self.evaluated(there, second and size == 1.0)
             bound = at.value - ARMIJO * size * gain + ROUNDING * abs(at.value)
             if there.value <= bound:
@@ -374,40 +381,41 @@ class Objective:
                     there = self.evaluated(there, True)
                 return self._remembered(at, there)
             if at.first is not None:  # the sample has missed a direction
-                return self.evaluated(replace(at, first=None, history=()), self.newton)
+                return self.evaluated(at._replace(first=None, history=()), self.newton)
             size /= 2
-        return replace(at, stuck=True)
+        return at._replace(stuck=True)
 
     def _remembered(self, before: Point, after: Point) -> Point:
         if self.newton and before.first is None:
             return after
         if len(before.history) == _HISTORY and before.first is not None:
-            return self.evaluated(replace(after, first=None, history=()), self.newton)
+            return self.evaluated(after._replace(first=None, history=()), self.newton)
         s = self._flat(after.coef, after.intercept) - self._flat(before.coef, before.intercept)
         u = (after.gradient - before.gradient).ravel()
         if s @ u <= 1e-12 * np.sqrt((s @ s) * (u @ u)):
             return after
-        return replace(after, history=(*before.history[-_HISTORY + 1 :], (s, u)))
+        return after._replace(history=(*before.history[-_HISTORY + 1 :], (s, u)))
 
     @staticmethod
     def _flat(coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
-        return np.hstack([coef, intercept[:, None]]).ravel()
+        both = np.empty((len(coef), coef.shape[1] + 1))
+        both[:, :-1], both[:, -1] = coef, intercept
+        return both.ravel()
 
     def _model_step(self, at: Point) -> tuple[np.ndarray, float]:
         """The step to the least of the quadratic model with the L1 penalty, and its gain."""
         k, columns = self.k, self.d + 1
         flat = self._flat(at.coef, at.intercept)
-        H, slope = at.hessian.copy(), at.gradient.ravel()
+        H, slope, l1 = at.hessian, at.gradient.ravel(), self._l1_of_each
         # The L2 penalty is a part of H and of the gradient already.
-        target = (H @ flat - slope)[:, None]
-        coef, residual = flat[:, None].copy(), -slope[:, None].copy()
-        l1 = np.tile(np.append(np.full(self.d, self.l1), self.l1 * self.factor), k)
-        found = _by_signs(H, target[:, 0], flat, slope, l1) if len(H) <= _FEW else None
+        target = H @ flat - slope
+        found = _by_signs(H, target, flat, slope, l1) if len(H) <= _FEW else None
         if found is not None:
             step = found - flat
             model = slope @ step + step @ (H @ step) / 2
             gain = -float(model + l1 @ (np.abs(found) - np.abs(flat)))
             return step.reshape(at.gradient.shape), max(gain, 0.0)
+        coef, residual, target = flat[:, None].copy(), -slope[:, None], target[:, None]
         gain, tol = np.inf, 1e-3 * self.unit * self.weight
         for _ in range(12):
             coordinate.descent(

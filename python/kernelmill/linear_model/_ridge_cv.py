@@ -106,8 +106,8 @@ class LeftOut:
         scales = np.array([1 / self._shrunk(a) for a in alphas]).reshape(len(alphas), -1)
         share = 1 / self.moments.weight if self.centred else 0.0
         origin = np.append(self.moments.mean, 0.0)
-        right = np.pad(self.right, ((0, 0), (0, 1)))
-        Y = np.pad(self.Y, ((0, 0), (0, 1)), constant_values=1.0)
+        right = np.concatenate([self.right, np.zeros((len(self.right), 1))], axis=1)
+        Y = np.concatenate([self.Y, np.ones((len(self.Y), 1))], axis=1)
         start, total, parts = 0, np.zeros((len(alphas), Y.shape[1])), []
         for chunk in self.rows.chunks():
             part, residuals = chunk.map_reduce(

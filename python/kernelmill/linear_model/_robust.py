@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -315,7 +314,7 @@ class HuberRegressor(LinearRegressor):
             else:
                 value = s * self.epsilon * float(weights @ sizes)
             value += local.penalty(there)
-            return replace(there, value=value), r, at.value + about - value, best
+            return there._replace(value=value), r, at.value + about - value, best
 
         if exact:
             at = local.evaluated(state.point, False)

@@ -69,7 +69,7 @@ class Primal(OneByOne):
             found = working_step(objective, at, enough**0.5)
         else:
             found = objective.advance(at, enough**0.5)
-        after = self._reached(c, replace(found.state, stuck=False), point.bound)
+        after = self._reached(c, found.state._replace(stuck=False), point.bound)
         settled = self.given.l1 and found.finished and not found.state.stuck
         return replace(after, settled=settled), settled or bool(found.state.stuck)
 
@@ -123,7 +123,7 @@ class Primal(OneByOne):
                 step = scipy.linalg.solve(H, -excess, assume_a="pos", check_finite=False)
             except scipy.linalg.LinAlgError:
                 step = np.zeros(len(H))
-            moved = replace(at, coef=at.coef + step[None, :-1], intercept=at.intercept + step[-1:])
+            moved = at._replace(coef=at.coef + step[None, :-1], intercept=at.intercept + step[-1:])
             at = objective.evaluated(moved, False)
         flat = np.append(at.coef[0], at.intercept)
         total = 2 * at.loss - float(at.gradient[0] @ flat)
