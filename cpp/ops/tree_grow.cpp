@@ -117,6 +117,7 @@ class Grower {
       value_ = level_.data();
     }
     slack_ = kEqual * own.impurity * own.mass;
+    most_ = by_sums_ || p_.by_marks ? own.impurity * own.mass : kInfinity;
     if (p_.by_units) {
       const auto rows = static_cast<double>(node.stop - node.start);
       sums_ = {own.mass, value_[1], rows, 2.0, 0.0, 1.0, slack_, least_rows(), p_.min_weight};
@@ -293,6 +294,7 @@ class Grower {
              slack_,
              least_rows(),
              p_.min_weight};
+    if (n <= kTiny) most_ = std::min(most_, best_partition(sums_, each, n));
   }
   double least_rows() const { return std::max(1.0, f_.rule.min_leaf); }
 
@@ -336,6 +338,8 @@ class Grower {
     if (n * count <= kManyEntries) {
       for (index_t i = 0; i < count; ++i) {
         take(find_in(*search_, node, features[i], walker_.get(), node.split.gain));
+        // No other can be better by more than rounding.
+        if (node.split.gain + slack_ / 2 >= most_) break;
       }
       return varies;
     }
@@ -465,8 +469,8 @@ class Grower {
   Workspace<std::uint8_t> sides_;
   std::unique_ptr<Walker> walker_;
   SumNode sums_{};
-  double slack_ = 0;
-  const double* value_ = nullptr;  // of the node that is searched
+  double slack_ = 0, most_ = kInfinity;  // gains this close are equal; none is larger
+  const double* value_ = nullptr;        // of the node that is searched
   bool by_sums_ = false, drawn_ = false;
   index_t width_ = 0;
   std::vector<index_t> features_, swapped_, chosen_;

@@ -12,6 +12,25 @@ constexpr int kFewestBits = 4, kMostBits = 9;
 
 }  // namespace
 
+double best_partition(const SumNode& node, const Pair* rows, index_t n) {
+  struct Row {
+    double y, w, s;
+  } sorted[kTiny];
+  for (index_t j = 0; j < n; ++j) {
+    const double y = rows[j].s / rows[j].w;
+    index_t at = j;
+    for (; at > 0 && sorted[at - 1].y > y; --at) sorted[at] = sorted[at - 1];
+    sorted[at] = {y, rows[j].w, rows[j].s};
+  }
+  double w = 0, s = 0, most = 0;
+  for (index_t j = 0; j + 1 < n; ++j) {
+    w += sorted[j].w;
+    s += sorted[j].s;
+    most = std::max(most, node.gain(w, s));
+  }
+  return most;
+}
+
 // Every cut between a few rows. The slot of a row is the number of rows with a lower rank.
 template <class Row>
 void SumSearch<Row>::few(const std::int32_t* ranks, const Row* rows, index_t n, Sum base) {

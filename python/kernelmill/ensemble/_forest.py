@@ -127,7 +127,7 @@ class Forest(AsSequence, TreeModel):
         levels = np.log2(n + 2) if limits.max_depth is None else limits.max_depth
         entries = max(1.0, n * min(limits.max_features, d) * float(levels))
         threads = get_threads()
-        batch = max(threads, int(_SLICE * threads / entries))
+        batch = threads * max(1, int(_SLICE / entries))  # as many for each thread
         store = Store(self._n_classes, self._classification, self.n_estimators)
         store.extend(old)
 
