@@ -49,6 +49,7 @@ class Case:
     updated: tuple[int, ...] = ()
     compare: Callable[[tuple, tuple], None] | None = None
     big: bool = False  # more than one chunk of work: used for the thread-count test
+    want: tuple | None = None  # what the specification gives, once it has been asked
 
 
 generators: dict[str, Callable[[], Iterator[Case]]] = {}
@@ -128,6 +129,12 @@ def joined(value: Any) -> Any:
     return value
 
 
+def equal(got: Any, want: Any, words: str) -> None:
+    """NumPy's comparison, which takes longer than most ops, where the bytes are not the same."""
+    if np.asarray(got).tobytes() != np.asarray(want).tobytes():
+        np.testing.assert_array_equal(got, want, err_msg=words)
+
+
 def run(function: Callable[..., Any], case: Case, device: str = "cpu") -> tuple:
     """Outputs, then updated arguments, as NumPy; checks that the other arguments are untouched."""
     args = [_copy(a) if i in case.updated else a for i, a in enumerate(case.args)]
@@ -147,11 +154,10 @@ def run(function: Callable[..., Any], case: Case, device: str = "cpu") -> tuple:
     outputs = (*made, *(joined(_got(given[i])) for i in case.updated))
     for i, (now, then) in enumerate(zip(args, before, strict=True)):
         if i not in case.updated and isinstance(now, (np.ndarray, list)):
-            now, then = joined(now), joined(then)
-            np.testing.assert_array_equal(now, then, err_msg=f"argument {i} was modified")
+            equal(joined(now), joined(then), f"argument {i} was modified")
     for key, then in kwargs_before.items():
         if isinstance(then, np.ndarray):
-            np.testing.assert_array_equal(case.kwargs[key], then, err_msg=f"{key} was modified")
+            equal(case.kwargs[key], then, f"{key} was modified")
     return tuple(map(_got, outputs))
 
 
@@ -168,7 +174,7 @@ def compare(case: Case, got: tuple, want: tuple) -> None:
     for i, (g, w) in enumerate(zip(got, want, strict=True)):
         bound = case.bounds[i] if i < len(case.bounds) else None
         if bound is None:
-            np.testing.assert_array_equal(g, w, err_msg=f"output {i}")
+            equal(g, w, f"output {i}")
             continue
         g64, w64 = np.asarray(g, dtype=np.float64), np.asarray(w, dtype=np.float64)
         with np.errstate(invalid="ignore"):
@@ -187,14 +193,16 @@ def twin(name: str, backend: str) -> Callable[..., Any]:
 
 
 @functools.lru_cache(maxsize=1)
-def specified(name: str) -> list[tuple[Case, tuple]]:
-    """The cases of an op, with what its specification gives.
+def cases_of(name: str) -> list[Case]:
+    """The cases of an op, kept for its next test: `run` sees to it that none is changed."""
+    return list(generators[name]())
 
-    Kept for the next backend of the same op: a specification of loops in Python takes ten times as
-    long as what is compared with it. `run` sees to it that no case is changed.
-    """
-    specification = ops.all_ops()[name].specification
-    return [(case, run(specification, case)) for case in generators[name]()]
+
+def specified(name: str, case: Case) -> tuple:
+    """What the specification gives, kept: its loops in Python take ten times as long as C++."""
+    if case.want is None:
+        case.want = run(ops.all_ops()[name].specification, case)
+    return case.want
 
 
 # --- layouts --------------------------------------------------------------------------------------
@@ -304,8 +312,8 @@ def survivors(name: str) -> list[tuple[int, str]]:
     Updated arguments count as outputs. A mutant that changes no case's output survives as well.
     """
     alive: dict[tuple[int, str], None] = {}
-    for number, case in enumerate(generators[name]()):
-        want = run(ops.all_ops()[name].specification, case)
+    for number, case in enumerate(cases_of(name)):
+        want = specified(name, case)
         if number == 0:
             for i, output in enumerate(want):
                 kinds = MUTANTS if isinstance(output, np.ndarray) else SCALAR_MUTANTS
@@ -326,19 +334,18 @@ def agreement_tests(family: str):
     """The agreement, layout, thread-count and mutant tests of one family."""
     names = sorted(n for n in ops.all_ops() if n.partition(".")[0] == family)
 
-    # This order of decorators makes the backends of an op follow each other, see `specified`.
     @pytest.mark.parametrize("backend", backends())
     @pytest.mark.parametrize("name", names)
     def test_agreement(name, backend):
         if backend == "cuda" and (reason := ops.all_ops()[name].cuda):
             pytest.skip(f"no CUDA implementation: {reason}")
         ran = 0
-        for case, want in specified(name):
+        for case in cases_of(name):
             if backend == "cuda" and is_csr(case.args[0]):
                 continue  # no CUDA implementation takes them
             got = run(twin(name, backend), case, backend)
             try:
-                compare(case, got, want)
+                compare(case, got, specified(name, case))
             except AssertionError as error:
                 raise AssertionError(f"{name} [{case.name}]: {error}") from error
             ran += 1
@@ -346,9 +353,8 @@ def agreement_tests(family: str):
 
     @pytest.mark.parametrize("name", [n for n in names if not ops.all_ops()[n].array_free])
     def test_layouts(name):
-        generated = [case for case in generators[name]() if not case.big]
-        case = generated[len(generated) // 2]
-        want = run(ops.all_ops()[name].specification, case)
+        small = [case for case in cases_of(name) if not case.big]
+        case = small[len(small) // 2]
         for i, argument in enumerate(case.args):
             if i in case.updated or not isinstance(argument, (np.ndarray, list)):
                 continue
@@ -359,13 +365,13 @@ def agreement_tests(family: str):
                 args = (*case.args[:i], laid, *case.args[i + 1 :])
                 odd = Case(case.name, args, case.kwargs, case.bounds, case.updated, case.compare)
                 try:
-                    compare(odd, run(ops.all_ops()[name], odd), want)
+                    compare(odd, run(ops.all_ops()[name], odd), specified(name, case))
                 except Exception as error:
                     raise AssertionError(f"{name}, argument {i} {layout}: {error}") from error
 
     @pytest.mark.parametrize("name", names)
     def test_threads(name):
-        big = [case for case in generators[name]() if case.big]
+        big = [case for case in cases_of(name) if case.big]
         assert big, f"{name}: some case must be big"
         for case in big:
             results = []
@@ -381,10 +387,9 @@ def agreement_tests(family: str):
         alive = survivors(name)
         assert not alive, f"{name}: no case catches these mutants of these outputs: {alive}"
         if name in tie_mutants:
-            specification = ops.all_ops()[name].specification
             assert any(
-                differs(case, run(tie_mutants[name], case), run(specification, case))
-                for case in generators[name]()
+                differs(case, run(tie_mutants[name], case), specified(name, case))
+                for case in cases_of(name)
             ), "the last tie"
 
     return test_agreement, test_layouts, test_threads, test_mutants

@@ -48,23 +48,25 @@ def test_the_band_holds_as_many_years_as_it_says():
     assert np.abs(middle - truth).mean() < 0.95 * np.abs(before - truth).mean()
 
 
-def test_attention_keeps_up_with_a_bag_of_words():
+def test_attention_keeps_up_with_a_bag_of_words(toured):
     """On few sentences, where words alone tell nearly all (docs/sequences.md has the figures)."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
     words, labels, held = sequences.sentences()
-    codes, count = sequences.coded(words, held)
     texts = np.array([" ".join(s) for s in words])
     bag = TfidfVectorizer(token_pattern=r"\S+", sublinear_tf=True)
     baseline = LogisticRegression(C=10.0, max_iter=500)
     baseline.fit(bag.fit_transform(texts[~held]), labels[~held])
-    nn.manual_seed(0)
-    model = sequences.AttentiveClassifier(count, len(sequences.LIBRARIES))
-    known, unseen = np.flatnonzero(~held), np.flatnonzero(held)
-    sequences.train_classifier(model, [codes[i] for i in known], labels[known], 3)
-    with nn.no_grad():
-        scores, weights = model(*sequences.padded([codes[i] for i in unseen]))
-    np.testing.assert_allclose(weights.data.sum(0), 1, rtol=1e-5)
-    accuracy = (scores.data.argmax(1) == labels[unseen]).mean()
+    accuracy = float(toured.parts["sequences"].rows[2].score.removeprefix("accuracy "))
     assert accuracy > baseline.score(bag.transform(texts[held]), labels[held]) - 0.02
+
+
+def test_attention_is_shared_among_the_words():
+    words, _, held = sequences.sentences()
+    codes, count = sequences.coded(words, held)
+    nn.manual_seed(0)
+    model = sequences.AttentiveClassifier(count, len(sequences.LIBRARIES)).eval()
+    with nn.no_grad():
+        _, weights = model(*sequences.padded(codes[::20]))
+    np.testing.assert_allclose(weights.data.sum(0), 1, rtol=1e-5)
