@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._harness import Case, Work
+from ._harness import Case, Work, arrays_close
 
 PEERS = {
     "kernelmill": "kernelmill.decomposition",
@@ -112,6 +112,25 @@ def _parts(name: str, n: int, d: int, want: float | None, k: int = 10, **options
     )
 
 
+def _kernel(n: int, d: int, k: int, want: float | None) -> Case:
+    def check(X: Any, ours: Any, other: Any) -> str:
+        return arrays_close(ours.eigenvalues_, other.eigenvalues_, 1e-9)
+
+    systems = {
+        name: _fitted(PEERS[name], "KernelPCA", n_components=k, kernel="rbf")
+        for name in ("kernelmill", "scikit-learn")
+    }
+    return Case(
+        name=f"KernelPCA rbf n={n} d={d} k={k}",
+        make=lambda: np.random.default_rng(5).standard_normal((n, d)),
+        systems=systems,
+        check=check,
+        work=lambda X, _: Work(28 * 2.0 * n * n, 8.0 * n * n, "28 products of Lanczos' iteration"),
+        dtype="float64",
+        want=want,
+    )
+
+
 def cases(quick: bool) -> list[Case]:
     """Tall and square rows, both dtypes, small fits; sources; parts."""
     if quick:
@@ -129,4 +148,5 @@ def cases(quick: bool) -> list[Case]:
         _parts("NMF", 5_000, 100, None, max_iter=30, tol=0, solver="mu", beta_loss=1.0),
         _parts("NMF", 200, 5, 2.0, k=2),
         _parts("MiniBatchNMF", 200, 5, 2.0, k=2),
+        _kernel(200, 5, 2, 2.0),
     ]

@@ -11,6 +11,7 @@ void bind_decomposition(Family family) {
   family.op<alternations<float>, alternations<double>>("alternations");
   family.op<multiplicative<float>, multiplicative<double>>("multiplicative");
   family.op<scores<float>, scores<double>>("scores");
+  family.op<leading>("leading");
   family.op<topics<float>, topics<double>>("topics")
       .with_csr<csr_topics<float>, csr_topics<double>>();
 }

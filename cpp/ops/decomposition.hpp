@@ -42,4 +42,8 @@ template <class T>
 void csr_topics(const CsrView<T>& X, MatrixView<const double> topics, std::span<const double> prior,
                 MatrixView<double> gamma, double tol, index_t most, MatrixView<double> statistics);
 
+// The k largest eigenvalues of a symmetric matrix, or 0: not found.
+index_t leading(MatrixView<const double> K, std::span<const double> start, index_t k, index_t most,
+                double tol, std::span<double> values, MatrixView<double> vectors);
+
 }  // namespace kernelmill::decomposition

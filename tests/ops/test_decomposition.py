@@ -166,6 +166,42 @@ def topics():
     yield Case("no rows", args, bounds=(0.0, 0.0), updated=(3,))
 
 
+def symmetric(values, seed=5):
+    basis = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(values),) * 2))[0]
+    K = (basis * values) @ basis.T
+    return (K + K.T) / 2
+
+
+SPECTRA = {
+    "1": np.array([2.0]),
+    "3": np.array([3.0, -5.0, 1.0]),
+    "7": np.array([3.0, 2.9, 1.0, 0.5, -2.0, -3.0, -3.1]),
+    "falling": 0.7 ** np.arange(70),
+    "bulk": np.r_[9.0, 7.0, 4.0, np.linspace(-1, 1, 130)],
+    "low rank": np.r_[5.0, 4.0, 3.0, np.zeros(60)],
+    "flat": np.linspace(1, 2, 90),
+    "zero": np.zeros(20),
+}
+
+
+@cases("decomposition.leading")
+def leading():
+    for name, values in SPECTRA.items():
+        n, rng = len(values), np.random.default_rng(len(values))
+        for k in {1, min(2, n), min(3, n)}:
+            for c in (1.0, 2.0**300, 2.0**-300):
+                args = symmetric(values) * c, rng.normal(size=n), k, n // 2 + 3, 0.0
+                top = np.abs(values).max() * c
+                bounds = (1e-13 * top, 1e-9, None)  # a gap of 0.1 of 3, a hundred roundings
+                yield Case(f"{name} {k} {c}", args, bounds=bounds)
+    values = np.r_[4.0, 3.0, 2.0**-np.arange(298.0)]
+    yield Case("big", (symmetric(values), rng.normal(size=300), 2, 90, 0.0),
+               bounds=(1e-13, 1e-9, None), big=True)  # fmt: skip
+    yield Case("tiny", (np.eye(3) * 1e-150, np.ones(3), 1, 3, 0.0))
+    yield Case("loose", (symmetric(0.9 ** np.arange(60)), np.ones(60), 2, 60, 1e-3),
+               bounds=(1e-13, 1e-9, None))  # fmt: skip
+
+
 test_agreement, test_layouts, test_threads, test_mutants = agreement_tests("decomposition")
 
 
@@ -226,3 +262,29 @@ def test_topics_climb_the_bound():
         decomposition.topics(x, b, np.full(4, prior), gamma, 0.0, 1)
         values.append(bound(gamma[0]))
     assert np.diff(values).min() > -1e-12
+
+
+@pytest.mark.parametrize("twin", [decomposition.leading, decomposition.leading.specification])
+def test_no_eigenvalue_is_missed(twin):
+    """Of two blocks that do not couple the iteration sees one: where nothing larger is in the
+    other, that is proven, and else nothing is found."""
+    rng, found = np.random.default_rng(7), 0
+    for trial in range(40):
+        n, k = int(rng.integers(6, 30)), int(rng.integers(1, 4))
+        seen = np.sort(rng.exponential(size=n) ** 3)
+        hidden = rng.random(n) * seen[-k] * (0.3, 1.0, 1.01)[trial % 3]
+        hidden[0] = (hidden[0], seen[-1], 2 * seen[-1])[trial % 3]
+        K = np.zeros((2 * n, 2 * n))
+        K[:n, :n], K[n:, n:] = symmetric(seen, trial), symmetric(hidden, trial)
+        start = np.r_[rng.normal(size=n), np.zeros(n)]
+        got, vectors, proven = twin(K, start, k, 2 * n, 0.0)
+        found += proven
+        assert not (proven and trial % 3)
+        if proven:
+            np.testing.assert_allclose(got, seen[: -k - 1 : -1], rtol=1e-12)
+            np.testing.assert_allclose(vectors @ vectors.T, np.eye(k), atol=1e-12)
+            assert np.abs(K @ vectors.T - vectors.T * got).max() < 1e-13 * seen[-1]
+        else:
+            assert not got.any()
+            assert not vectors.any()
+    assert found >= 5

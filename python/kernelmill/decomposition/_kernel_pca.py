@@ -19,7 +19,7 @@ from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._rows import Estimator
 from kernelmill._kernels import NAMES, Kernel, canonical, check_square, of_pairs
 from kernelmill.decomposition._axes import signed, top
-from kernelmill.decomposition._krylov import leading_pairs, soon_found
+from kernelmill.decomposition._krylov import LARGE, leading_pairs, soonest
 from kernelmill.decomposition._pca import ITERATIONS
 from kernelmill.decomposition._projection import scores_given
 from kernelmill.decomposition._words import WORDS
@@ -27,9 +27,6 @@ from kernelmill.ops import random
 
 _NEGATIVE = 1e-5  # a share of the largest eigenvalue that rounding of a kernel does not reach
 _FEW, _MANY = 10, 200  # components and rows from which ARPACK is faster than all of a matrix
-# Rows from which K is larger than caches, so that products with blocks of vectors are faster than
-# those with one: on one thread, five components of 2,000 rows took 106 ms, by ARPACK 160.
-_LARGE = 1500
 _OWN = ("cosine", "polynomial")
 
 
@@ -245,9 +242,14 @@ callable, default="linear"
         n, solver = len(K), self.eigen_solver
         if solver == "auto":
             solver = "arpack" if n > _MANY and k < _FEW else "dense"
-            if k < _FEW and (n >= _LARGE or soon_found(n, k, rank)):
+            if k < _FEW:
+                seed, tol = seed_of(self.random_state), float(self.tol)
                 with lapack_threads(k):
-                    found = leading_pairs(K, k, seed_of(self.random_state), float(self.tol))
+                    found = (
+                        leading_pairs(K, k, seed, tol)
+                        if n >= LARGE
+                        else soonest(K, k, seed, tol, rank)
+                    )
                 if found is not None:
                     return found
         if solver == "dense" or k >= n:

@@ -12,7 +12,7 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._linalg import lapack_threads
-from kernelmill.decomposition._krylov import leading_pairs, soon_found
+from kernelmill.decomposition._krylov import soonest
 from kernelmill.manifold._laplacian import WHOLE
 from kernelmill.manifold._rows import Manifold, exponent_of, normals, refuse_negative, turned
 from kernelmill.neighbors._base import SEARCH, check_pair
@@ -142,10 +142,8 @@ def leading(
     """
     n = len(B)
     k = min(q, n)
-    found = None
-    if rank is not None and soon_found(n, k, rank):
-        with lapack_threads(k):
-            found = leading_pairs(B, k, 0, tol)
+    with lapack_threads(k):
+        found = soonest(B, k, 0, tol, rank)
     if found is not None:
         values, vectors = found[0][::-1], found[1][::-1].T
     elif n <= WHOLE or k >= n - 1:

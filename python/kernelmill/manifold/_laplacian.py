@@ -11,6 +11,7 @@ import scipy.sparse.linalg
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator._linalg import lapack_threads
+from kernelmill.decomposition._krylov import soonest
 from kernelmill.manifold._rows import normals, turned
 
 # Nodes up to which all eigenvectors of a matrix are computed.
@@ -64,7 +65,8 @@ def smoothest(
     is dense, and those of ``(L + s)^(-1)`` by sparse factors elsewhere.
     """
     n = A.shape[0]
-    if n <= WHOLE and is_sparse(A):
+    dense = not is_sparse(A)
+    if n <= WHOLE and not dense:
         A = A.toarray()
     sparse = is_sparse(A)
     A = _without_diagonal(A)
@@ -82,7 +84,15 @@ def smoothest(
         S, diagonal, root = A, degree, np.ones(n)
         top = 2 * float(degree.max(initial=0)) or 1.0
     k = min(k, n)
-    if n <= WHOLE or k >= n - 1:
+    found = None
+    if dense:  # with few edges, too many eigenvalues are of one size
+        shift = 1.0 if normalised else top / 2
+        np.fill_diagonal(S, shift - diagonal)
+        found = soonest(S, k, seed, tol)
+        np.fill_diagonal(S, 0.0)
+    if found is not None:
+        values, g = shift - found[0], found[1].T
+    elif n <= WHOLE or k >= n - 1:
         L = -(S.toarray() if sparse else S).T  # in the order of LAPACK
         L[np.diag_indices(n)] += diagonal
         with lapack_threads(n):
