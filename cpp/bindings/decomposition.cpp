@@ -7,6 +7,7 @@ namespace kernelmill {
 void bind_decomposition(Family family) {
   using namespace decomposition;
   family.op<contrasts<float>, contrasts<double>>("contrasts");
+  family.op<deflation<float>, deflation<double>>("deflation");
   family.op<nonnegative<float>, nonnegative<double>>("nonnegative");
   family.op<alternations<float>, alternations<double>>("alternations");
   family.op<multiplicative<float>, multiplicative<double>>("multiplicative");

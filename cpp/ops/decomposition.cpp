@@ -2,7 +2,7 @@
 
 #include <algorithm>  // std::copy, std::fill, std::max, std::min
 #include <array>      // tiles of all heights
-#include <cmath>      // std::fabs
+#include <cmath>      // std::fabs, std::sqrt
 #include <limits>     // eps
 #include <utility>    // std::integer_sequence
 #include <vector>     // sums
@@ -325,6 +325,39 @@ void contrasts(MatrixView<const T> Z, MatrixView<const double> W, index_t contra
 }
 
 template <class T>
+std::tuple<index_t, double> deflation(MatrixView<const T> Z, MatrixView<const double> found,
+                                      std::span<double> w, index_t contrast, double alpha,
+                                      index_t most, double tol) {
+  const index_t k = Z.cols;
+  std::vector<double> next(size(k)), had(size(found.rows));
+  double turned = 1, slope = 0;
+  index_t done = 0;
+  while (done < most) {
+    check_interrupt();
+    ContrastPass<T>(Z, dense<const double>(w.data(), 1, k), contrast, alpha)
+        .run(dense(next.data(), 1, k), {&slope, 1});
+    for (index_t p = 0; p < k; ++p) {
+      next[size(p)] = (next[size(p)] - slope * w[size(p)]) / double(Z.rows);
+    }
+    for (index_t i = 0; i < found.rows; ++i) {
+      had[size(i)] = 0;
+      for (index_t p = 0; p < k; ++p) had[size(i)] += found(i, p) * next[size(p)];
+    }
+    for (index_t i = 0; i < found.rows; ++i) {
+      for (index_t p = 0; p < k; ++p) next[size(p)] -= had[size(i)] * found(i, p);
+    }
+    double length = std::sqrt(dot(next.data(), next.data(), k));
+    if (length == 0) length = 1;
+    for (double& entry : next) entry /= length;
+    turned = std::fabs(std::fabs(dot(next.data(), w.data(), k)) - 1);
+    std::copy(next.begin(), next.end(), w.begin());
+    ++done;
+    if (turned < tol) break;
+  }
+  return {done, turned};
+}
+
+template <class T>
 void scores(MatrixView<const T> X, std::span<const double> mean, MatrixView<const T> axes,
             MatrixView<T> Z) {
   using P = tile::Params<T>;
@@ -386,6 +419,7 @@ void csr_topics(const CsrView<T>& X, MatrixView<const double> topics, std::span<
 }
 
 KERNELMILL_FOR_FLOATS(contrasts)
+KERNELMILL_FOR_FLOATS(deflation)
 KERNELMILL_FOR_FLOATS(scores)
 KERNELMILL_FOR_FLOATS(topics)
 KERNELMILL_FOR_FLOATS(csr_topics)

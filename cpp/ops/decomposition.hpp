@@ -42,6 +42,12 @@ template <class T>
 void csr_topics(const CsrView<T>& X, MatrixView<const double> topics, std::span<const double> prior,
                 MatrixView<double> gamma, double tol, index_t most, MatrixView<double> statistics);
 
+// Steps for one direction beside the rows of found: how many, and the last angle.
+template <class T>
+std::tuple<index_t, double> deflation(MatrixView<const T> Z, MatrixView<const double> found,
+                                      std::span<double> w, index_t contrast, double alpha,
+                                      index_t most, double tol);
+
 // The k largest eigenvalues of a symmetric matrix, or 0: not found.
 index_t leading(MatrixView<const double> K, std::span<const double> start, index_t k, index_t most,
                 double tol, std::span<double> values, MatrixView<double> vectors);

@@ -33,6 +33,24 @@ def contrasts():
         yield Case(f"empty {shape}", args, bounds=(0.0, 1e-12))
 
 
+@cases("decomposition.deflation")
+def deflation():
+    rng = np.random.default_rng(6)
+    for dtype in (np.float32, np.float64):
+        for n, k, f in ((1, 1, 0), (40, 3, 0), (113, 4, 2), (300, 17, 5), (9000, 3, 1)):
+            Z = rng.laplace(size=(n, k)).astype(dtype)
+            basis = np.linalg.qr(rng.normal(size=(k, k)))[0]
+            for contrast, most, tol in ((0, 0, 0.1), (0, 3, 0.0), (1, 1, 9.0), (2, 2, 0.0)):
+                w = basis[-1].copy()
+                # Of the length of a step, up to a hundredth is left at these sizes.
+                bound = 100 * 8 * (n + k) * EPS[dtype] * max(1, most)
+                yield Case(
+                    f"{contrast} {n}x{k} {f} {most} {dtype.__name__}",
+                    (Z, basis[:f], w, contrast, 1.0, most, tol), updated=(2,),
+                    bounds=(None, bound, bound), big=n > 2000,
+                )  # fmt: skip
+
+
 @cases("decomposition.nonnegative")
 def nonnegative():
     rng = np.random.default_rng(1)

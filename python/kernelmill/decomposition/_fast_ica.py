@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -22,6 +23,8 @@ from kernelmill.decomposition._pca import PCA, few_rows
 from kernelmill.decomposition._projection import Projection, projected
 from kernelmill.decomposition._words import WORDS
 from kernelmill.ops import decomposition, matmul
+
+_SLICE = 1 << 25  # entries that steps of one call read: at most about 100 ms
 
 
 def decorrelated(W: np.ndarray) -> np.ndarray:
@@ -160,7 +163,7 @@ class FastICA(Projection):
                 raise ValueError(
                     f"{rows.owner}: w_init must have shape {(k, k)}, got {W.shape}"
                 )
-        step = self._step(rows, mean, K, count)
+        step, move = self._steps(rows, mean, K, count)
         learned = lambda state, done: self._learned(state, mean, K, done)  # noqa: E731
         deflates = self.algorithm == "deflation"
         limit = self.max_iter * (k if deflates else 1)
@@ -168,7 +171,7 @@ class FastICA(Projection):
             if deflates:
                 begin = (np.zeros((0, k)), _unit(W[0]), 0, 0)
                 run = climb(
-                    progress, lambda number: begin, _deflation(step, W, self.max_iter, self.tol),
+                    progress, lambda number: begin, _deflation(move, W, self.max_iter, self.tol),
                     max_iter=limit, attributes=lambda s, done: learned(_all(s, W), s[3] + 1),
                 )  # fmt: skip
                 found, done = run.state[0], run.state[3]
@@ -229,8 +232,10 @@ class FastICA(Projection):
         axes = pca.components_[:rank].astype(np.float64)
         return pca.mean_, axes / np.sqrt(squares[:rank])[:, None], pca.n_samples_
 
-    def _step(self, rows: Rows, mean: np.ndarray, K: np.ndarray, count: int) -> Callable:
-        """``step(W)``: means of ``g(W z) z'`` and of ``g'(W z)``."""
+    def _steps(
+        self, rows: Rows, mean: np.ndarray, K: np.ndarray, count: int
+    ) -> tuple[Callable, Callable]:
+        """``step(W)``: means of ``g(W z) z'`` and of ``g'(W z)``; and `_moved` by such steps."""
         given = dict(self.fun_args or {})
         if callable(self.fun):
             function = self.fun
@@ -242,7 +247,7 @@ class FastICA(Projection):
                 slopes = slopes.mean(-1) if slopes.ndim == 2 else slopes
                 return np.asarray(g) @ Z / count, slopes
 
-            return own
+            return own, functools.partial(_moved, own)
         alpha = float(given.get("alpha", 1.0))
         if not 1 <= alpha <= 2:
             raise ValueError(
@@ -253,14 +258,24 @@ class FastICA(Projection):
             streamed = lambda W: rows.map_reduce(  # noqa: E731 - beside the other
                 whitened_pass, mean, K, W, contrast, alpha
             )
-            return lambda W: _halves(streamed(W) / count)
+            passed = lambda W: _halves(streamed(W) / count)  # noqa: E731
+            return passed, functools.partial(_moved, passed)
         Z = projected(rows.X, None if self.whiten is False else mean, K)
 
         def step(W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             products, slopes = decomposition.contrasts(Z, W, contrast, alpha)
             return products / count, slopes / count
 
-        return step
+        at_once = max(1, _SLICE // Z.size)
+
+        def move(found: np.ndarray, w: np.ndarray, most: int) -> tuple[np.ndarray, int, float]:
+            w, most = w.copy(), min(most, at_once)
+            steps, turned = decomposition.deflation(
+                Z, found, w, contrast, alpha, most, float(self.tol)
+            )
+            return w, steps, turned
+
+        return step, move
 
     def _learned(self, W: np.ndarray, mean: np.ndarray, K: np.ndarray, done: int) -> dict[str, Any]:
         components = signed(W @ K)
@@ -331,25 +346,32 @@ def _together(step: Callable, tol: float) -> Callable:
     return advance
 
 
-def _deflation(step: Callable, first: np.ndarray, most: int, tol: float) -> Callable:
+def _moved(
+    step: Callable, found: np.ndarray, w: np.ndarray, most: int
+) -> tuple[np.ndarray, int, float]:
+    """w after a step beside the directions found, the number of steps, and the angle."""
+    products, slopes = step(w[None])
+    new = products[0] - slopes[0] * w
+    if len(found):
+        new -= found.T @ (found @ new)
+    new = _unit(new)
+    return new, 1, abs(abs(float(new @ w)) - 1)
+
+
+def _deflation(move: Callable, first: np.ndarray, most: int, tol: float) -> Callable:
     """A state is what was found, the direction sought, its iterations, and the most so far."""
 
-    def advance(state: tuple, _: int) -> Step:
+    def advance(state: tuple, limit: int) -> Step:
         found, w, done, longest = state
-        products, slopes = step(w[None])
-        new = products[0] - slopes[0] * w
-        if len(found):
-            new -= found.T @ (found @ new)
-        new = _unit(new)
-        turned = abs(abs(float(new @ w)) - 1)
-        done += 1
+        new, steps, turned = move(found, w, min(limit, most - done))
+        done += steps
         if turned >= tol and done < most:
-            return Step((found, new, done, longest))
+            return Step((found, new, done, longest), taken=steps)
         found = np.concatenate([found, new[None]])
         longest = max(longest, done)
         if len(found) == len(first):
-            return Step((found, new, 0, longest), finished=True)
+            return Step((found, new, 0, longest), finished=True, taken=steps)
         w = first[len(found)]
-        return Step((found, _unit(w - found.T @ (found @ w)), 0, longest))
+        return Step((found, _unit(w - found.T @ (found @ w)), 0, longest), taken=steps)
 
     return advance
