@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import ClassVar
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from kernelmill._arrays import is_sparse, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting_at_once
+from kernelmill._estimator._linalg import lapack_threads
 from kernelmill.decomposition._axes import right_singular, signed
 from kernelmill.decomposition._pca import PCA, few_rows
 from kernelmill.decomposition._projection import GaussianProjection
@@ -94,8 +96,10 @@ class IncrementalPCA(GaussianProjection):
         self._check_components(d, None if rows.is_stream else rows.count)
         self.__dict__.pop("components_", None)
         self.batch_size_ = self.batch_size or 5 * d
-        for batch, _, _ in rows.batches(self.batch_size_):
-            self._add(batch)
+        # Once, not in each batch; a stream may need BLAS itself.
+        with contextlib.nullcontext() if rows.is_stream else lapack_threads(d):
+            for batch, _, _ in rows.batches(self.batch_size_):
+                self._add(batch)
         few_rows(self.n_samples_seen_, rows.owner)
         return self
 
