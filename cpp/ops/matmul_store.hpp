@@ -5,6 +5,8 @@
 #include <immintrin.h>  // masked stores
 #endif
 
+#include <cstdint>  // std::uintptr_t
+
 #include "core/tile_pack.hpp"  // load, store
 #include "core/tile.hpp"       // Hooks
 #include "ops/matmul.hpp"      // Finish
@@ -50,9 +52,28 @@ struct Store {
   T alpha, beta;
   Finish<T> finish{};
 
+  // What a layer keeps for the way back goes past the caches where it is large: they have the
+  // result, which the next layer reads, and memory need not be read to be written.
+  static constexpr index_t past_bytes = index_t{2} << 20;
+  bool passes(const T* to) const {
+    return streams && finish.before.rows * finish.before.cols * index_t{sizeof(T)} >= past_bytes &&
+           reinterpret_cast<std::uintptr_t>(to) % sizeof(Vec) == 0;
+  }
+#if defined(__AVX512F__)
+  static constexpr bool streams = true;
+  static void store_past(T* to, const Vec& v) {
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(to), reinterpret_cast<__m512i>(v));
+  }
+  ~Store() { _mm_sfence(); }  // on the thread that stored, before others are told
+#else
+  static constexpr bool streams = false;
+  static void store_past(T* to, const Vec& v) { store(to, v); }
+#endif
+
   void prefetch(index_t i0, index_t rows, index_t j0) const {
     if (out.col_stride != 1) return;
-    const bool before = finish.before.data != nullptr && finish.before.col_stride == 1;
+    const bool before = finish.before.data != nullptr && finish.before.col_stride == 1 &&
+                        !passes(finish.before.data);
     for (index_t i = i0; i < i0 + rows; ++i) {
       for (int v = 0; v < NV; ++v) __builtin_prefetch(&out(i, j0) + v * lanes, 1);
       for (int v = 0; v < NV && before; ++v) {
@@ -121,10 +142,11 @@ struct Store {
         T* const sums = values + r * Params<T>::NR;
         const T* const bias = &finish.bias(i0 + r, j0);
         T* const before = &finish.before(i0 + r, j0);
+        const bool past = passes(before);
         for (int v = 0; v < NV; ++v) {
           const Vec sum = load<Vec>(sums + v * lanes) + load<Vec>(bias + v * lanes);
           store(sums + v * lanes, sum);
-          store(before + v * lanes, sum);
+          past ? store_past(before + v * lanes, sum) : store(before + v * lanes, sum);
         }
       }
     } else {

@@ -366,14 +366,12 @@ void cross_entropy_backward(std::span<const T> dout, CubeView<const T> logits,
   each_panel<T, 1, 1>(
       {logits}, {dlogits}, [&](const Panel& panel, const auto& in, const auto& out) {
         // The log-sum-exp in two parts: x - high is exact near it, where the softmax is large.
-        T high[kLanes], low[kLanes], scale[kLanes];
-        bool flows[kLanes] = {};
-        for (index_t l = 0; l < kLanes; ++l) {
-          const auto i = static_cast<std::size_t>(panel.position + (panel.row ? 0 : l));
-          high[l] = low[l] = scale[l] = T{0};
-          if (l >= panel.positions() && !panel.row) continue;
+        T high[kLanes] = {}, low[kLanes] = {}, scale[kLanes] = {};
+        T flows[kLanes] = {};  // 0 or 1; beside bool the loop over lanes would not vectorise
+        for (index_t l = 0; l < panel.positions(); ++l) {
+          const auto i = static_cast<std::size_t>(panel.position + l);
           flows[l] = target[i] != ignore_index && dout[i] != T{0};
-          if (!flows[l]) continue;
+          if (flows[l] == 0) continue;
           high[l] = lse[i] == -kInfinity<double> ? T{0} : static_cast<T>(lse[i]);
           low[l] = std::fabs(lse[i]) < kInfinity<double>
                        ? static_cast<T>(lse[i] - static_cast<double>(high[l]))
@@ -382,24 +380,30 @@ void cross_entropy_backward(std::span<const T> dout, CubeView<const T> logits,
           scale[l] =
               static_cast<T>(static_cast<double>(dout[i]) * (a + weights.each * weights.total));
         }
+        if (panel.row) {  // all lanes are of one position
+          std::fill_n(high, kLanes, high[0]);
+          std::fill_n(low, kLanes, low[0]);
+          std::fill_n(scale, kLanes, scale[0]);
+          std::fill_n(flows, kLanes, flows[0]);
+        }
         panel.each([&](index_t s, auto lanes) {
           const T* const x = in[0][s];
           T* const to = out[0][s];
 #pragma omp simd
           for (index_t l = 0; l < lanes; ++l) {
             const T g = scale[l] * kernelmill::exp((x[l] - high[l]) - low[l]);
-            to[l] = flows[l] ? g : T{0};
+            to[l] = flows[l] != 0 ? g : T{0};
           }
           if (label_smoothing == 0) return;
           for (index_t l = 0; l < lanes; ++l) {
-            if (!flows[l]) continue;
+            if (flows[l] == 0) continue;
             const auto i = static_cast<std::size_t>(panel.position + (panel.row ? 0 : l));
             to[l] -= static_cast<T>(static_cast<double>(dout[i]) * weights.each *
                                     weights.of(panel.at(s, l)));
           }
         });
         for (index_t l = 0; l < panel.positions(); ++l) {
-          if (!flows[l]) continue;
+          if (flows[l] == 0) continue;
           const auto i = static_cast<std::size_t>(panel.position + l);
           const index_t t = target[i];
           T& own = panel.row ? out[0][0][t] : out[0][t][l];

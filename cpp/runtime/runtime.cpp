@@ -230,7 +230,7 @@ PyMethodDef operators[] = {{"__add__", method<0, false>, METH_O, nullptr},
 
 // --- rules --------------------------------------------------------------------------------------
 
-constexpr Py_ssize_t kMostInputs = 8;
+constexpr Py_ssize_t kMostInputs = 16;
 
 // `Rule.apply`, for rules of one result.
 PyObject* rule_call(PyObject* self, PyObject* args, PyObject* options) {

@@ -113,6 +113,18 @@ def test_the_activation_is_the_elementwise_function():
         np.testing.assert_array_equal(y, getattr(elementwise, name)(z, *more))
 
 
+@pytest.mark.parametrize("outputs", [512, 500])
+def test_large_results_before_an_activation_are_whole(outputs):
+    """They go past the caches where rows begin at whole vectors, as not all do here."""
+    rng = np.random.default_rng(4)
+    x, weight = (rng.integers(-3, 4, s).astype(np.float32) for s in ((1100, 8), (outputs, 8)))
+    more = (weight, np.ones(outputs, np.float32), ACTIVATIONS.index("gelu"), 0.0)
+    y, z = linear.forward(x, *more, False)
+    np.testing.assert_array_equal(z, x @ weight.T + 1)
+    few = [linear.forward(x[i : i + 50], *more)[0] for i in range(0, 1100, 50)]
+    np.testing.assert_array_equal(y, np.concatenate(few))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from kernelmill import nn
+from kernelmill.nn.modules._encoder import _parameters, encoder_layer
 
 F64 = {"dtype": np.float64}
 
@@ -327,6 +328,84 @@ def test_fused_units_are_the_layers_one_by_one():
     assert seen == [(5, 2, 16)]
     with pytest.raises(RuntimeError, match="activation must be 'relu', 'gelu'"):
         nn.TransformerEncoderLayer(8, 2, activation="sine")
+
+
+ONE_NODE = {"bias": True, "norm_first": True, "activation": "gelu", "batch_first": True}
+
+
+def run_and_back(layer, x, **masks):
+    layer.zero_grad()
+    y = layer(x, **masks)
+    x.grad = None
+    (y * y).sum().backward(retain_graph=True)
+    (y * y).sum().backward()
+    parameters = [p for p in layer.parameters() if p.requires_grad]
+    return y, [g.data for g in (y, x.grad, *(p.grad for p in parameters))]
+
+
+@pytest.mark.parametrize("more", [
+    {}, {"norm_first": False}, {"bias": False, "activation": "relu"}, {"window": 2},
+    {"alibi": True, "norm_first": False, "bias": False}, {"dtype": np.float64},
+], ids=str)  # fmt: skip
+def test_a_layer_of_one_node_has_the_bits_of_its_parts(more):
+    layer = jittered(nn.TransformerEncoderLayer(8, 2, 12, 0.0, **ONE_NODE | more))
+    layer.linear1.weight.requires_grad = layer.norm2.weight.requires_grad = False
+    x = nn.Tensor(randn(3, 5, 8).data.astype(layer.linear1.weight.dtype), requires_grad=True)
+    masks = {"src_key_padding_mask": np.arange(5) > np.array([[5], [2], [-1]]), "is_causal": True}
+    y, one = run_and_back(layer, x, **masks)
+    layer.dropout2.register_forward_hook(lambda *given: None)
+    z, parts = run_and_back(layer, x, **masks)
+    assert y._node.rule is encoder_layer
+    assert z._node.rule is not encoder_layer
+    for a, b in zip(one, parts, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert layer.linear1.weight.grad is None
+    assert layer.norm2.weight.grad is None
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_a_layer_of_one_node_has_gradients_equal_to_differences_twice(ahead):
+    more = ONE_NODE | {"norm_first": ahead}
+    layer = jittered(nn.TransformerEncoderLayer(2, 1, 2, 0.0, **more, **F64))
+    x = randn(1, 2, 2)
+    options = layer(x, is_causal=True)._node.options
+
+    given = (x, *_parameters(layer))
+    some = (0, 4, 7, 9)  # the input, a bias, the scale of a norm and a weight; first all, once
+    assert nn.gradcheck(lambda *given: encoder_layer(*given, **options), given)
+
+    def function(*changed):
+        everything = list(given)
+        for i, value in zip(some, changed, strict=True):
+            everything[i] = value
+        return encoder_layer(*everything, **options)
+
+    assert nn.gradgradcheck(function, [given[i] for i in some])
+
+
+def test_a_layer_that_drops_or_is_watched_runs_part_by_part():
+    x = nn.Tensor(randn(2, 3, 8).data.astype(np.float32))
+    layer = nn.TransformerEncoderLayer(8, 2, 12, **ONE_NODE)
+
+    def rule():
+        return layer(x)._node.rule.name
+
+    assert rule() == "add"
+    assert layer.eval()(x)._node.rule.name == "encoder_layer"
+    layer.self_attn.train()
+    assert rule() == "add"
+    layer.eval()
+    handle = layer.self_attn.out_proj.register_forward_hook(lambda module, given, y: 2 * y)
+    assert rule() == "add"
+    handle.remove()
+    assert rule() == "encoder_layer"
+    with nn.autocast("cpu"), nn.detect_anomaly():
+        assert rule() == "add"
+    layer.linear2 = type("Other", (nn.Linear,), {})(12, 8)
+    assert rule() == "add"
+    layer.linear2 = nn.Linear(12, 8)
+    layer.norm1 = nn.LayerNorm((3, 8))
+    assert rule() == "add"
 
 
 def test_layers_of_a_stack_are_copies_and_survive_pickling():

@@ -59,7 +59,7 @@ def _joint_composed(qkv: Any, bias: Any, **options: Any) -> Any:
 
 
 # (N, T, 3, H, E) to (N, T, H, E)
-_joint: Rule = Rule(
+joint_attention: Rule = Rule(
     "attention", _joint_forward, _joint_backward, {0: (), 1: ()},
     twice=recomputed(_joint_composed, 2), extras=True,
 )  # fmt: skip
@@ -268,7 +268,7 @@ class MultiheadAttention(Module):
             out = (weights @ v).transpose(1, 2)
             weights = weights.mean(1) if average_attn_weights else weights
         elif projected is not None:
-            out = _joint(projected, bias, **placed(mask, options, query.data))
+            out = joint_attention(projected, bias, **placed(mask, options, query.data))
         else:
             out = attend(q, k, v, bias, mask, **options).transpose(1, 2)
         out = out.reshape(n, t, self.embed_dim)

@@ -9,21 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from ...ops import linear as products
-from ...ops import norm as norms
 from .. import _tape, init
 from .. import functional as F
 from .._documents import complete
 from .._elementwise import get_default_dtype
 from .._tensor import Tensor, as_tensor
 from ..functional._dense import dense
-from ._attention import MultiheadAttention, values_of
+from ._attention import MultiheadAttention
 from ._containers import ModuleList
+from ._encoder import activation_of, as_node, evaluated
 from ._layers import LayerNorm, Linear
 from ._module import Module
 from ._simple import LAYERS
-
-_FUSED = {"relu": "relu", "gelu": "gelu", "silu": "silu", "tanh": "tanh"}
 
 
 class _Layer(Module):
@@ -57,7 +54,7 @@ class _Layer(Module):
 
     def _feed(self, x: Tensor) -> Tensor:
         first = self.linear1
-        fused = _FUSED.get(getattr(self.activation, "__name__", ""))
+        fused = activation_of(self)
         if fused and not (first._forward_hooks or first._forward_pre_hooks or _tape._anomalies):
             units = dense(x, first.weight, first.bias, fused)
         else:
@@ -122,54 +119,6 @@ class TransformerEncoderLayer(_Layer):
 
     attentions = ("self_attn",)
 
-    def _on_arrays(self, x: Tensor) -> bool:
-        """Whether nothing is recorded, dropped or watched, so that ops alone may run.
-
-        A token of a small model takes less time in them than in what surrounds them.
-        """
-        if self.training or _tape.recording.get() or _tape._anomalies:
-            return False
-        parts: dict[str, Any] = self._modules
-        attention = parts["self_attn"]
-        if type(attention) is not MultiheadAttention or not attention.simple:
-            return False
-        last: Any = attention._modules["out_proj"]
-        for layer, kind in (
-            (attention, MultiheadAttention), (last, Linear), (parts["linear1"], Linear),
-            (parts["linear2"], Linear), (parts["norm1"], LayerNorm), (parts["norm2"], LayerNorm),
-        ):  # fmt: skip
-            if type(layer) is not kind or layer._forward_hooks or layer._forward_pre_hooks:
-                return False
-        data = x.data
-        return (
-            type(data) is np.ndarray
-            and data.ndim == 3
-            and data.dtype == last._parameters["weight"].data.dtype
-            and getattr(self.activation, "__name__", "") in _FUSED
-        )
-
-    def _evaluated(self, x: Any, padding: Any, causal: bool, cache: Any, positions: Any) -> Any:
-        """The layer as ops of arrays, (N, L, E) to (N, L, E)."""
-        parts: dict[str, Any] = self._modules
-        attention, first, second = parts["self_attn"], parts["linear1"], parts["linear2"]
-        activation = products.ACTIVATIONS.index(_FUSED[self.activation.__name__])
-        n, t, d = x.shape
-        rows, ahead = x.reshape(n * t, d), self.norm_first
-
-        def normed(layer: Any, values: Any) -> Any:
-            wide = values.reshape(n * t, d, 1)
-            return norms.group(wide, *values_of(layer), 1, layer.eps)[0].reshape(n * t, d)
-
-        before = normed(parts["norm1"], rows) if ahead else rows
-        rows = rows + attention.evaluated(before.reshape(n, t, d), padding, causal, cache,
-                                          positions)  # fmt: skip
-        if not ahead:
-            rows = normed(parts["norm1"], rows)
-        before = normed(parts["norm2"], rows) if ahead else rows
-        units = products.forward(before, *values_of(first), activation)[0]
-        rows = rows + products.forward(units, *values_of(second))[0]
-        return (rows if ahead else normed(parts["norm2"], rows)).reshape(n, t, d)
-
     def forward(
         self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None,
         is_causal: bool = False, *, cache: Any = None, positions: Any = None,
@@ -197,9 +146,13 @@ class TransformerEncoderLayer(_Layer):
             In the shape of src.
         """
         given = as_tensor(src)
-        if cache is not None and src_mask is None and self._on_arrays(given):
-            return Tensor(self._evaluated(given.data, src_key_padding_mask, is_causal, cache,
-                                          positions))  # fmt: skip
+        made = None
+        if cache is not None and src_mask is None and not _tape.recording.get():
+            made = evaluated(self, given, src_key_padding_mask, is_causal, cache, positions)
+        elif cache is None and positions is None:
+            made = as_node(self, given, src_mask, src_key_padding_mask, is_causal)
+        if made is not None:
+            return made
 
         def attend(x: Tensor) -> Tensor:
             return self.self_attn(x, x, x, attn_mask=src_mask, need_weights=False,
