@@ -1,8 +1,7 @@
 #include "ops/linear.hpp"
 
 #include "ops/linear_activations.hpp"  // kActivations
-#include "ops/matmul.hpp"              // matmul, Finish
-#include "ops/reduction.hpp"           // column sums
+#include "ops/matmul.hpp"              // matmul, matmul_with_sums, sum_rows
 
 namespace kernelmill::linear {
 
@@ -18,14 +17,11 @@ template <class T>
 void backward(MatrixView<const T> dout, MatrixView<const T> x, MatrixView<const T> weight,
               MatrixView<T> dx, MatrixView<T> dweight, T* dbias) {
   if (dx.data != nullptr) matmul<T>(dout, weight, dx);
-  if (dweight.data != nullptr) matmul<T>(dout.transposed(), x, dweight);
-  if (dbias != nullptr) {
-    constexpr index_t item = sizeof(T);
-    reduction::Axes kept, reduced;
-    kept.add(dout.cols, dout.col_stride * item);
-    reduced.add(dout.rows, dout.row_stride * item);
-    reduction::run<T>(reduction::Kind::sum, dout.data, kept, reduced, 0, dbias);
+  if (dweight.data != nullptr && dbias != nullptr) {
+    return matmul_with_sums<T>(dout.transposed(), x, dweight, dbias);
   }
+  if (dweight.data != nullptr) matmul<T>(dout.transposed(), x, dweight);
+  if (dbias != nullptr) sum_rows<T>(dout.transposed(), dbias);
 }
 
 KERNELMILL_LINEAR(, float)

@@ -156,12 +156,31 @@ bool reads_columns(MatrixView<const T> a, index_t cols) {
           (cols <= unpacked_panels * Params<T>::NR && !pages_apart<T>(a.col_stride)));
 }
 
+// sums[r] += data[p * stride + r] for p in order: for a depth chunk of an operand whose columns are
+// adjacent.
+template <class T>
+void add_up(const T* data, index_t stride, index_t depth, index_t rows, double* sums) {
+  index_t p = 0;
+  for (; p + 4 <= depth; p += 4, data += 4 * stride) {
+#pragma omp simd
+    for (index_t r = 0; r < rows; ++r) {
+      double sum = sums[r];
+      for (index_t e = 0; e < 4; ++e) sum += static_cast<double>(data[e * stride + r]);
+      sums[r] = sum;
+    }
+  }
+  for (; p < depth; ++p, data += stride) {
+    for (index_t r = 0; r < rows; ++r) sums[r] += static_cast<double>(data[r]);
+  }
+}
+
 // Each part is made by one thread, which packs both operands chunk by chunk: packed operands do not
 // travel between the caches of cores, and nobody waits. For outputs that have few parts, as each
-// part packs its rows and columns again.
+// part packs its rows and columns again. With `sums`, columns of a are adjacent, and each chunk is
+// added up before it is multiplied: it is in the near caches then.
 template <class T>
 void multiply_parts(MatrixView<const T> a, MatrixView<const T> b, const Store<T>& epilogue,
-                    const Parts& parts) {
+                    const Parts& parts, T* sums) {
   using P = Params<T>;
   const index_t k = a.cols;
   const tile::DepthChunks<T> chunks(k);
@@ -183,8 +202,16 @@ void multiply_parts(MatrixView<const T> a, MatrixView<const T> b, const Store<T>
         epilogue.finish.from(i, j)};
     Workspace<T> partial(
         static_cast<std::size_t>(chunks.count > 1 ? rows * ceil_div(cols, P::NR) * P::NR : 0));
+    const bool adds = sums != nullptr && column == 0;
+    Workspace<double> own(static_cast<std::size_t>(adds ? 2 * rows : 0));
     for (index_t c = 0; c < chunks.count; ++c) {
       const index_t p = c * chunks.size, depth = std::min(chunks.size, k - p);
+      if (adds) {
+        double *const total = own.data(), *const sum = c == 0 ? total : total + rows;
+        std::fill_n(sum, rows, 0.0);
+        add_up(&a(i, p), a.col_stride, depth, rows, sum);
+        for (index_t r = 0; r < rows && c > 0; ++r) total[r] += sum[r];
+      }
       tile::PackedB<T> packed_b(cols, depth);
       packed_b.pack(Strided<T>{&b(p, j), b.col_stride, b.row_stride}, 0, 0, cols);
       const auto multiply = [&](const auto& rows_of_a) {
@@ -197,12 +224,15 @@ void multiply_parts(MatrixView<const T> a, MatrixView<const T> b, const Store<T>
         multiply(tile::PackedA<T>(Strided<T>{&a(i, p), a.row_stride, a.col_stride}, rows, depth));
       }
     }
+    for (index_t r = 0; r < rows && adds; ++r) sums[i + r] = static_cast<T>(own.data()[r]);
   });
 }
 
-// a's rows are broadcast, b's columns run along lanes.
+// a's rows are broadcast, b's columns run along lanes. Whether `sums` of the rows of a, unless
+// null, were made.
 template <class T>
-void multiply_block(MatrixView<const T> a, MatrixView<const T> b, const Store<T>& epilogue) {
+bool multiply_block(MatrixView<const T> a, MatrixView<const T> b, const Store<T>& epilogue,
+                    T* sums) {
   using P = Params<T>;
   const index_t m = a.rows, n = b.cols, k = a.cols;
   const index_t wanted = task_count(m, n, k);
@@ -212,12 +242,16 @@ void multiply_block(MatrixView<const T> a, MatrixView<const T> b, const Store<T>
   if (n <= P::NC && m >= 4 * P::MC && m / P::MC >= wanted &&
       n * k * index_t{sizeof(T)} <= tall_bytes) {
     multiply_rows(a, b, wanted, epilogue);
-    return;
+    return false;
   }
   const Parts parts = Parts::of<T>(m, n, std::min<index_t>(wanted, thread_limit()));
-  if (parts.pay(m, n)) return multiply_parts(a, b, epilogue, parts);
+  if (parts.pay(m, n)) {
+    multiply_parts(a, b, epilogue, parts, a.row_stride == 1 ? sums : nullptr);
+    return sums != nullptr && a.row_stride == 1;
+  }
   if (wanted > 1 && suits_own<T>(m, n, k, wanted)) {
-    return m > n ? multiply_rows(a, b, wanted, epilogue) : multiply_columns(a, b, epilogue);
+    m > n ? multiply_rows(a, b, wanted, epilogue) : multiply_columns(a, b, epilogue);
+    return false;
   }
   tile::PackedA<T> packed_a(m, k);
   const index_t tiles = packed_a.tiles(), panels = ceil_div(n, P::NR);
@@ -225,7 +259,7 @@ void multiply_block(MatrixView<const T> a, MatrixView<const T> b, const Store<T>
     packed_a.pack(rows, 0, tiles);
     Store<T> whole = epilogue;
     tile::product<T>(packed_a, columns, 0, n, whole);
-    return;
+    return false;
   }
   tile::PackedB<T> packed_b(n, k);
   parallel_for(tiles + panels, ceil_div(tiles + panels, wanted),
@@ -251,6 +285,7 @@ void multiply_block(MatrixView<const T> a, MatrixView<const T> b, const Store<T>
     Store<T> block = epilogue;
     tile::product_tiles<T>(packed_a, t, t_end, packed_b, j, std::min(j_end, n), block);
   });
+  return false;
 }
 
 // A small output of a great depth, such as the Gram matrix of a tall matrix: the depth chunks of
@@ -500,49 +535,102 @@ void multiply_few(MatrixView<const T> a, MatrixView<const T> b, const Store<T>& 
   run(std::integral_constant<int, 8>{});
 }
 
-}  // namespace
-
+// matmul; whether `sums` of the rows of a, unless null, were made.
 template <class T>
-void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T alpha, T beta,
-            const Finish<T>& finish) {
+bool multiply(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T alpha, T beta,
+              const Finish<T>& finish, T* sums) {
   if (a.cols != b.rows || out.rows != a.rows || out.cols != b.cols) {
     invalid("matmul", "shapes must be (m, k) x (k, n) -> (m, n), got (", a.rows, ", ", a.cols,
             ") x (", b.rows, ", ", b.cols, ") -> (", out.rows, ", ", out.cols, ")");
   }
-  if (out.rows == 0 || out.cols == 0) return;
+  if (out.rows == 0 || out.cols == 0) return false;
   const index_t m = a.rows, n = b.cols, k = a.cols;
   const Store<T> epilogue{out, alpha, beta, finish};
   const Store<T> turned{out.transposed(), alpha, beta, finish.transposed()};
-  if (suits_few(a, b)) return multiply_few(a, b, epilogue);
+  if (suits_few(a, b)) {
+    multiply_few(a, b, epilogue);
+    return false;
+  }
   if (suits_few(b.transposed(), a.transposed())) {
-    return multiply_few<T>(b.transposed(), a.transposed(), turned);
+    multiply_few<T>(b.transposed(), a.transposed(), turned);
+    return false;
   }
   // Lanes run along the contiguous side of out.
   if (out.row_stride == 1 && out.col_stride != 1) {
-    return matmul<T>(b.transposed(), a.transposed(), turned.out, alpha, beta, turned.finish);
+    return multiply<T>(b.transposed(), a.transposed(), turned.out, alpha, beta, turned.finish,
+                       nullptr);
   }
   if constexpr (std::is_same_v<T, float> && bf16::compiled) {
-    if (suits_bf16(m, n, k)) return multiply_bf16(a, b, epilogue);
+    if (suits_bf16(m, n, k)) {
+      multiply_bf16(a, b, epilogue);
+      return false;
+    }
   }
   // The sums of all chunks must stay small beside the operands.
   const bool small_output = m * n <= (m + n) * Params<T>::KC / 4;
   if (small_output && k > 2 * Params<T>::KC && task_count(m, n, k) > 1) {
-    return multiply_deep(a, b, epilogue);
+    multiply_deep(a, b, epilogue);
+    return false;
   }
   const index_t fitting = packed_bytes / (std::max<index_t>(k, 1) * index_t{sizeof(T)});
   const index_t step = std::max(min_rows, fitting);
+  T* const whole = m <= step && n <= step ? sums : nullptr;
+  bool made = false;
   for (index_t j = 0; j < n; j += step) {
     const index_t j_end = std::min(n, j + step);
     const MatrixView<const T> columns{&b(0, j), k, j_end - j, b.row_stride, b.col_stride};
     for (index_t i = 0; i < m; i += step) {
       const index_t i_end = std::min(m, i + step);
       const MatrixView<T> block{&out(i, j), i_end - i, j_end - j, out.row_stride, out.col_stride};
-      multiply_block(a.row_range(i, i_end), columns,
-                     Store<T>{block, alpha, beta, finish.from(i, j)});
+      made = multiply_block(a.row_range(i, i_end), columns,
+                            Store<T>{block, alpha, beta, finish.from(i, j)}, whole);
     }
+  }
+  return made;
+}
+
+}  // namespace
+
+template <class T>
+void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T alpha, T beta,
+            const Finish<T>& finish) {
+  multiply<T>(a, b, out, alpha, beta, finish, nullptr);
+}
+
+template <class T>
+void sum_rows(MatrixView<const T> a, T* sums) {
+  const tile::DepthChunks<T> chunks(a.cols);
+  Workspace<double> memory(static_cast<std::size_t>(chunks.count * a.rows));
+  const index_t work = std::max<index_t>(1, chunks.size * a.rows);
+  parallel_for(chunks.count, ceil_div(index_t{1} << 16, work),
+               [&](index_t, index_t begin, index_t end) {
+                 for (index_t c = begin; c < end; ++c) {
+                   double* const part = memory.data() + c * a.rows;
+                   std::fill_n(part, a.rows, 0.0);
+                   const index_t p = c * chunks.size, depth = std::min(chunks.size, a.cols - p);
+                   if (a.row_stride == 1) {
+                     add_up(a.data + p * a.col_stride, a.col_stride, depth, a.rows, part);
+                     continue;
+                   }
+                   for (index_t q = p; q < p + depth; ++q) {
+                     for (index_t i = 0; i < a.rows; ++i) part[i] += static_cast<double>(a(i, q));
+                   }
+                 }
+               });
+  for (index_t i = 0; i < a.rows; ++i) {
+    double sum = memory.data()[i];
+    for (index_t c = 1; c < chunks.count; ++c) sum += memory.data()[c * a.rows + i];
+    sums[i] = static_cast<T>(sum);
   }
 }
 
+template <class T>
+void matmul_with_sums(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T* sums) {
+  if (!multiply<T>(a, b, out, T{1}, T{0}, {}, sums)) sum_rows(a, sums);
+}
+
 KERNELMILL_FOR_FLOATS(matmul)
+KERNELMILL_FOR_FLOATS(matmul_with_sums)
+KERNELMILL_FOR_FLOATS(sum_rows)
 
 }  // namespace kernelmill

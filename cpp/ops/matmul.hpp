@@ -46,6 +46,22 @@ template <class T>
 void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T alpha = T{1},
             T beta = T{0}, const Finish<T>& finish = {});
 
+// sums[i] = sum_p a(i, p): in float64, some hundred values of p after each other, and then these
+// parts in order.
+template <class T>
+void sum_rows(MatrixView<const T> a, T* sums);
+
+// out = a b, and the sums of the rows of a while the product reads them, with the same bits: a
+// dense layer's gradients of weights and biases.
+template <class T>
+void matmul_with_sums(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T* sums);
+
+extern template void sum_rows<float>(MatrixView<const float>, float*);
+extern template void sum_rows<double>(MatrixView<const double>, double*);
+extern template void matmul_with_sums<float>(MatrixView<const float>, MatrixView<const float>,
+                                             MatrixView<float>, float*);
+extern template void matmul_with_sums<double>(MatrixView<const double>, MatrixView<const double>,
+                                              MatrixView<double>, double*);
 extern template void matmul<float>(MatrixView<const float>, MatrixView<const float>,
                                    MatrixView<float>, float, float, const Finish<float>&);
 extern template void matmul<double>(MatrixView<const double>, MatrixView<const double>,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from agreement import DTYPES, SIZES, Case, agreement_tests, cases, eps
 
+import kernelmill
 from kernelmill.ops import linear
 from kernelmill.ops.elementwise_table import ROWS
 from kernelmill.ops.linear import ACTIVATIONS
@@ -123,6 +124,19 @@ def test_large_results_before_an_activation_are_whole(outputs):
     np.testing.assert_array_equal(z, x @ weight.T + 1)
     few = [linear.forward(x[i : i + 50], *more)[0] for i in range(0, 1100, 50)]
     np.testing.assert_array_equal(y, np.concatenate(few))
+
+
+@pytest.mark.parametrize("n", [600, 3])
+def test_bias_sums_have_the_same_bits_beside_any_other_gradient(n):
+    """The product of the weights' gradient makes them where it reads outputs one by one."""
+    rng = np.random.default_rng(5)
+    dout, x, weight = (rng.normal(size=s).astype(np.float32)
+                       for s in ((n, 384), (n, 128), (384, 128)))  # fmt: skip
+    alone = linear.backward(dout, x, weight, True, True, False)[2]
+    for threads in (1, 2, 7):
+        with kernelmill.threads(threads):
+            for given in (dout, np.asfortranarray(dout)):
+                np.testing.assert_array_equal(linear.backward(given, x, weight)[2], alone)
 
 
 @pytest.mark.parametrize(
