@@ -180,6 +180,10 @@ def _boosting(table: Table) -> dict[str, tuple[Callable[[int], Any], Any]]:
         more["ydf"] = (lambda s: _Decisions(learner, table, **own, random_seed=s), _frame)
     return more | {
         "kernelmill": (lambda s: getattr(ensemble, name)(**same, random_state=s), _plain),
+        # Few features a split: randomness, as CatBoost has by default and scikit-learn has not.
+        "kernelmill, max_features=0.3": (
+            lambda s: getattr(ensemble, name)(**same, max_features=0.3, random_state=s), _plain
+        ),
         "scikit-learn": (lambda s: getattr(peer, name)(**same, random_state=s), _plain),
         "lightgbm": (
             lambda s: getattr(lightgbm, f"LGBM{kind}")(**light, random_state=s), _frame
