@@ -31,46 +31,53 @@ double best_partition(const SumNode& node, const Pair* rows, index_t n) {
   return most;
 }
 
-// Every cut between a few rows. The slot of a row is the number of rows with a lower rank.
+// Every cut between a few rows. A row comes behind those of lower ranks and those of its own that
+// were seen before.
 template <class Row>
 void SumSearch<Row>::few(const std::int32_t* ranks, const Row* rows, index_t n, Sum base) {
-  std::int32_t slot[kFew], rank_of[kFew], own[kFew];
-  SumOf<Row> sums[kFew];
-  for (index_t i = 0; i < n; ++i) {
-    own[i] = ranks[i];
-    sums[i] = {};
-  }
+  std::int32_t slot[kFew], own[kFew], rank[kFew + 1] = {};
+  std::uint8_t seen[kFew] = {};
+  Row sorted[kFew];
+  std::copy_n(ranks, n, own);
   count_lower(own, n, slot);
   for (index_t i = 0; i < n; ++i) {
-    sums[slot[i]].add(rows[i]);
-    rank_of[slot[i]] = own[i];
+    const std::int32_t at = slot[i] + seen[slot[i]]++;
+    sorted[at] = rows[i];
+    rank[at] = own[i];
   }
-  SumOf<Row> running{};
-  for (index_t i = 0; i < n; ++i) {
-    running.add(sums[i]);
-    sums[i] = running;
+  rank[n] = rank[n - 1];
+  double left_w[kFew], left_s[kFew], gains[kFew];
+  if constexpr (std::is_same_v<Row, Pair>) {
+    double w = 0, s = 0;
+    for (index_t i = 0; i < n; ++i) {
+      left_w[i] = base.w + (w += sorted[i].w);
+      left_s[i] = base.s + (s += sorted[i].s);
+    }
+  } else {
+    for (index_t i = 1; i < n; ++i) sorted[i].add(sorted[i - 1]);
+    for (index_t i = 0; i < n; ++i) {
+      const Sum sum = wide(sorted[i]);
+      left_w[i] = base.w + sum.w;
+      left_s[i] = base.s + sum.s;
+    }
   }
-  // Behind an empty slot the cut is that before it, which was seen first.
   const SumNode node = *node_;
-  const double rows_of = static_cast<double>(n);
-  double gains[kFew], left[kFew], counts[kFew];
-  double top = -1.0;
+  // Behind row i there are i + 1 rows more than those of `base`.
+  const double least_n = node.min_leaf - base.n - 1, most_n = node.n - node.min_leaf - base.n - 1;
+  const double limit = std::max(best_->gain + node.slack, floor_ - node.slack);
+  int above = 0;
   for (index_t i = 0; i < n; ++i) {
-    const Sum sum = wide(sums[i]);
-    const double w = base.w + sum.w, count = base.n + sum.n;
-    const bool fits = (sum.n < rows_of) & (count >= node.min_leaf) &
-                      (node.n - count >= node.min_leaf) & (w >= node.min_weight) &
-                      (node.W - w >= node.min_weight);
-    const double gain = node.gain(w, base.s + sum.s);
-    left[i] = w;
-    counts[i] = count;
+    const double w = left_w[i], at = static_cast<double>(static_cast<std::int32_t>(i));
+    const double gain = node.gain(w, left_s[i]);
+    const bool fits = (rank[i] != rank[i + 1]) & (at >= least_n) & (at <= most_n) &
+                      (w >= node.min_weight) & (node.W - w >= node.min_weight);
     gains[i] = fits ? gain : -1.0;
-    top = std::max(top, gains[i]);
+    above |= int{gains[i] > limit};
   }
-  if (!(top > best_->gain + node.slack)) return;
+  if (above == 0) return;
   for (index_t i = 0; i < n; ++i) {
     if (gains[i] >= 0 && gains[i] > best_->gain + node.slack) {
-      *best_ = {gains[i], rank_of[i], left[i], counts[i]};
+      *best_ = {gains[i], rank[i], left_w[i], base.n + static_cast<double>(i + 1)};
     }
   }
 }
@@ -86,7 +93,7 @@ void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const 
   const SumNode node = *node_;
   while (levels_.size() <= depth) levels_.push_back(std::make_unique<Level>());
   Level& level = *levels_[depth];
-  const int bits = std::clamp(static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n))) - 4,
+  const int bits = std::clamp(static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n))) - 3,
                               kFewestBits, kMostBits);
   const auto range = static_cast<std::uint32_t>(hi - lo);
   const int shift = std::max(0, static_cast<int>(std::bit_width(range)) - bits);
