@@ -47,8 +47,8 @@ struct RescaleTile {
   }
 };
 
-// Stores tiles at to[i * stride + j], whole panels of them.
-template <class T>
+// Stores tiles at to[i * stride + j], the first `Vectors` of each row of a panel.
+template <class T, int Vectors = Params<T>::NV>
 struct StoreTile {
   static constexpr tile::Hooks hooks{};
   using Vec = typename Params<T>::Vec;
@@ -61,7 +61,7 @@ struct StoreTile {
     KERNELMILL_UNROLL
     for (int r = 0; r < Rows; ++r, row += stride) {
       KERNELMILL_UNROLL
-      for (int v = 0; v < NV; ++v) store(row + v * lanes, acc[r][v]);
+      for (int v = 0; v < Vectors; ++v) store(row + v * lanes, acc[r][v]);
     }
   }
 };
@@ -162,7 +162,8 @@ void adjust(const Inputs<T>& in, const Queries& at, index_t j0, index_t n, T* s,
 // One thread's memory for NR queries at a time.
 template <class T>
 class Forward {
-  static constexpr index_t NR = Params<T>::NR;
+  static constexpr index_t NR = Params<T>::NR, lanes = Params<T>::lanes;
+  static constexpr int rest = Params<T>::NV - 1;  // vectors of the later queries
 
  public:
   explicit Forward(const Inputs<T>& in)
@@ -189,15 +190,23 @@ class Forward {
     for (index_t j = begin / kKeys * kKeys; begin < end && j < end; j += kKeys) {
       // From a block's border on, so that a key's block does not depend on the query.
       const index_t j0 = std::max(j, begin), n = std::min(j + kKeys, end) - j0;
-      score(at, keys, j0, n);
+      // Keys from `early` on are hidden from the first vector of queries: a causal mask's diagonal.
+      const index_t early =
+          at.count > lanes ? std::clamp<index_t>(seen(in_, at.i + lanes - 1).end - j0, 0, n) : n;
+      score(at, keys, j0, n, early);
       exponentiate(n);
       if (in_.p > 0) {
         kept_.factors(j0, n, factors_, NR);
         for (index_t e = 0; e < n * NR; ++e) block_[e] *= factors_[e];
       }
       RescaleTile<T> to{sums_, rescale_};
-      tile::product<T>(tile::ColumnsA<T>(values.row(j0), values.stride, f_, n),
-                       tile::PackedB<T>(block_, NR, n), 0, at.count, to);
+      tile::product<T>(tile::ColumnsA<T>(values.row(j0), values.stride, f_, early),
+                       tile::PackedB<T>(block_, NR, early), 0, at.count, to);
+      if (early == n) continue;
+      AddTile<T, rest> more{sums_ + lanes, NR};
+      tile::product<T>(tile::ColumnsA<T>(values.row(j0 + early), values.stride, f_, n - early),
+                       tile::PackedB<T>(block_ + early * NR + lanes, at.count - lanes, n - early),
+                       0, at.count - lanes, more);
     }
     write(at, out, lse + (at.b * in_.q.shape[2] + at.h) * in_.q.shape[1] + at.i);
   }
@@ -205,7 +214,6 @@ class Forward {
  private:
   void write(const Queries& at, const View<T>& out, T* lse) {
     using Vec = typename Params<T>::Vec;
-    constexpr index_t lanes = Params<T>::lanes;
     T inverse[NR];
     for (index_t c = 0; c < NR; ++c) {
       inverse[c] = total_[c] == T{0} ? T{0} : T{1} / total_[c];
@@ -232,14 +240,21 @@ class Forward {
   }
 
   // Scores of n keys from j0, and M in next_.
-  void score(const Queries& at, const Rows<T>& keys, index_t j0, index_t n) {
+  void score(const Queries& at, const Rows<T>& keys, index_t j0, index_t n, index_t early) {
     std::copy_n(top_, NR, next_);
     if (bare_ && all_seen(in_, at, j0, n)) {
       TopTile<T> to{block_, next_};
       score_product(at, queries_, keys, j0, n, e_, 0, to);
       return;
     }
-    score_block(in_, at, queries_, keys, j0, n, block_, NR, scratch_);
+    StoreTile<T> to{block_, NR};
+    score_product(at, queries_, keys, j0, early, e_, 0, to);
+    if (early < n) {
+      const Queries later{at.b, at.h, at.i + lanes, at.count - lanes};
+      StoreTile<T, rest> more{block_ + early * NR + lanes, NR};
+      score_product(later, queries_ + lanes, keys, j0 + early, n - early, e_, 0, more);
+    }
+    adjust(in_, at, j0, n, block_, NR, scratch_, 0);  // what was not formed is hidden
     T top[NR];
     std::copy_n(next_, NR, top);
     for (index_t j = 0; j < n; ++j) {

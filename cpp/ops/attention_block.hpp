@@ -153,8 +153,8 @@ void pack_rows_of(const View<const T>& x, const Queries& at, T factor, T* to) {
   }
 }
 
-// Adds tiles at to[i * stride + j], whole panels of them.
-template <class T>
+// Adds tiles at to[i * stride + j], the first `Vectors` of each row of a panel.
+template <class T, int Vectors = Params<T>::NV>
 struct AddTile {
   static constexpr tile::Hooks hooks{};
   using Vec = typename Params<T>::Vec;
@@ -167,7 +167,7 @@ struct AddTile {
     KERNELMILL_UNROLL
     for (int r = 0; r < Rows; ++r, row += stride) {
       KERNELMILL_UNROLL
-      for (int v = 0; v < NV; ++v) {
+      for (int v = 0; v < Vectors; ++v) {
         store(row + v * lanes, load<Vec>(row + v * lanes) + acc[r][v]);
       }
     }

@@ -211,6 +211,20 @@ def test_heads_and_probability_are_checked(op):
         op(q, q, q, p=1.5)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_block_of_keys_that_only_the_later_queries_of_a_panel_see(dtype):
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.normal(size=(1, n, 1, 5)).astype(dtype) for n in (132, 150, 150))
+    # Half panels of 2, 4, 8 and 16 queries, whose first half ends with the 128 keys of a block.
+    for offset in (2, 4, 8, 16):
+        options = {"causal": True, "offset": offset, "p": 0.2, "seed": 3}
+        got = attention.forward(q, k, v, **options)
+        for mine, want in zip(
+            got, attention.forward.specification(q, k, v, **options), strict=True
+        ):
+            np.testing.assert_allclose(mine, want, rtol=0, atol=50 * np.finfo(dtype).eps)
+
+
 def test_every_probability_may_be_dropped():
     q = np.ones((1, 40, 1, 4))
     out, _ = attention.forward(q, q, q, p=1.0)
