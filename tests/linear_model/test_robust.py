@@ -6,8 +6,8 @@ import scipy.sparse as sp
 from sklearn import linear_model as sk
 from sklearn.exceptions import ConvergenceWarning
 
-from kernelmill.linear_model import HuberRegressor
-from kernelmill.linear_model._robust import best_scale
+from kernelmill.linear_model import HuberRegressor, QuantileRegressor
+from kernelmill.linear_model._robust import best_scale, best_size
 
 
 def problem(seed=0, n=200, d=4):
@@ -78,6 +78,39 @@ def test_the_best_scale(seed):
     best = best_scale(sizes, w, 1.35)
     assert all(value(best) <= value(best * f) for f in (0.9, 0.999, 1.001, 1.1))
     assert best_scale(np.zeros(5), np.ones(5), 1.35) == 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_best_size_of_a_step(seed):
+    rng = np.random.default_rng(seed)
+    r, t, w = rng.standard_t(2, 30), rng.normal(size=30), rng.uniform(0, 2, 30)
+    width, bend = rng.uniform(0, 0.5), rng.uniform(0, 1) * (seed % 2)
+    slope = -(w * t) @ np.clip(r, -width, width)
+    t, slope = (t, 0.0) if slope < 0 else (-t, 0.0)
+
+    def value(a):
+        z = np.abs(r - a * t)
+        inside = np.minimum(z, width)
+        return w @ (inside * (z - inside / 2)) + slope * a + bend * a * a / 2
+
+    best = best_size(r, t, w, width, slope, bend)
+    assert best > 0
+    assert all(value(best) <= value(best * f) for f in (0.5, 0.99, 0.9999, 1.0001, 1.01, 2))
+    assert best_size(r, -t, w, width, slope, bend) == 0
+
+
+@pytest.mark.parametrize("epsilon", [1.0, 1.001])
+@pytest.mark.parametrize(("n", "d", "seed"), [(50, 3, 1), (200, 4, 1), (60, 20, 0), (60, 20, 1)])
+def test_a_loss_of_least_sizes(epsilon, n, d, seed):
+    """With epsilon 1 the best scale is 0, and the plane a median's; near 1 it is about so."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, d)) + 3
+    y = X @ rng.normal(size=d) + rng.standard_t(1.5, size=n)
+    model = HuberRegressor(epsilon=epsilon, alpha=0.0).fit(X, y)  # a warning would be an error
+    least = QuantileRegressor(alpha=0.0).fit(X, y).predict(X)
+    found = objective(model, X, y, np.ones(n))
+    assert found <= 2 * epsilon * np.abs(y - least).sum() * (1 + 1e-6)
+    assert model.n_iter_ < 60
 
 
 def test_too_few_steps_warn():

@@ -15,8 +15,6 @@ from kernelmill._estimator._progress import Progress
 from kernelmill.linear_model._generalised import vector
 from kernelmill.linear_model._logistic import warn_steps
 from kernelmill.linear_model._newton import (
-    ARMIJO,
-    LEAST_STEP,
     ROUNDING,
     Objective,
     Point,
@@ -33,6 +31,7 @@ _WIDEST = 1e300  # margin within which all rows are
 _ENOUGH = 0.25  # of what a step promises
 _SOLVED = 1e-6  # share of a gradient that rounding leaves
 _NEARLY = 0.9  # of a scale: it is about as good
+_SHARE = 1e-4  # of the curvature of parabolas, where rows within do not determine a plane
 _SHRINKAGE = 0.1  # a step of the scale goes no further down
 
 
@@ -52,6 +51,34 @@ def best_scale(sizes: np.ndarray, weights: np.ndarray, epsilon: float) -> float:
     if last < 0 or not room[last] > 0:
         return 0.0
     return float(np.sqrt(inside[last] / room[last]))
+
+
+def best_size(
+    r: np.ndarray, t: np.ndarray, weights: np.ndarray, width: float, slope: float = 0.0,
+    bend: float = 0.0,
+) -> float:  # fmt: skip
+    """The a >= 0 with the least sum of ``w h(r - a t)`` and ``slope a + bend a^2 / 2``.
+
+    With h Huber's loss of this width; its derivative ``-w t clip(r - a t)`` is linear between the
+    places where a residual enters and leaves the width.
+    """
+    moving = (t != 0) & (weights > 0)
+    r, t, w = r[moving], t[moving], weights[moving]
+    enters, leaves = (r - width * np.sign(t)) / t, (r + width * np.sign(t)) / t
+    own = w * t * t
+    slope -= float((w * t) @ np.clip(r, -width, width))
+    bend += float(own[(enters <= 0) & (leaves > 0)].sum())
+    places, changes = np.concatenate([enters, leaves]), np.concatenate([own, -own])
+    ahead = np.flatnonzero(places > 0)
+    ahead = ahead[np.argsort(places[ahead])]
+    starts = np.append(0.0, places[ahead])
+    bends = np.maximum(bend + np.append(0.0, np.cumsum(changes[ahead])), 0.0)
+    slopes = slope + np.append(0.0, np.cumsum(bends[:-1] * np.diff(starts)))
+    rising = np.flatnonzero(slopes >= 0)
+    last = (int(rising[0]) if len(rising) else len(slopes)) - 1
+    if last < 0 or not bends[last] > 0:
+        return 0.0 if last < 0 else float(starts[last])
+    return float(starts[last] - slopes[last] / bends[last])
 
 
 def _huber(sizes: np.ndarray, weights: np.ndarray, width: float) -> float:
@@ -89,10 +116,13 @@ class _State(NamedTuple):
 class _Objective(Objective):
     """A problem whose residuals are kept."""
 
+    def explained(self, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
+        """Predictions (n,)."""
+        return np.asarray(self.rows.map(_predicted, coef, intercept, self.shift)).ravel()
+
     def unexplained(self, at: Point) -> np.ndarray:
         """Residuals (n,)."""
-        found = self.rows.map(_predicted, at.coef, at.intercept, self.shift)
-        return self.y - np.asarray(found).ravel()
+        return self.y - self.explained(at.coef, at.intercept)
 
     def passes(self, at: Point, alpha: float, epsilon: float, used: np.ndarray) -> bool:
         """Whether the plane through the rows used is the best: none pulls harder than it may.
@@ -106,8 +136,8 @@ class _Objective(Objective):
         pulls = self.y - self.unexplained(Point(u[:, :-1], u[:, -1]))
         return _solves(H, u, -pulled) and bool(np.abs(pulls[used]).max() <= 2 * epsilon)
 
-    def bends(self, r: np.ndarray) -> np.ndarray:
-        """Hessian (d + 1, d + 1) at the best scale for these residuals.
+    def bends(self, r: np.ndarray, exact: bool) -> np.ndarray:
+        """Hessian (d + 1, d + 1) at this scale, or if `exact` at the best one for these residuals.
 
         With v the sum of ``w r x`` over the rows within, and R that of ``w r^2``, the scale gives
         way by ``v v' / R``. Zero in directions in which the rows within say nothing.
@@ -120,7 +150,7 @@ class _Objective(Objective):
         d = self.d
         places = [*range(d), d + 1]
         H, v, total = G[np.ix_(places, places)], G[places, d], G[d, d]
-        if total > 0:
+        if exact and total > 0:
             H = H - np.multiply.outer(v, v / total)
             np.fill_diagonal(H, np.maximum(H.diagonal(), 0.0))  # but for rounding it is so
         return self._hessian(H[None, None])
@@ -160,11 +190,11 @@ class HuberRegressor(LinearRegressor):
 
     Notes
     -----
-    A step for the coefficients is weighted least squares, of parabolas that lie above the loss (one
-    pass over the rows), and one for the scale is exact, by sorting the residuals. Where most
-    residuals vanish the best scale is zero, and the loss that of least sizes; the scale stops at
-    1e-5 of the first. Where rows are fewer than features, some plane passes through all of them: it
-    is the answer for ``alpha=0``, and for a penalty so small that no row is worth giving up. Of
+    A step for the coefficients is Newton's, and goes as far as the loss falls where few rows are no
+    outliers, as with epsilon near 1; one for the scale is exact. Both sort the residuals. Where
+    most residuals vanish the best scale is zero, and the loss that of least sizes; the scale stops
+    at 1e-5 of the first. Where rows are fewer than features, some plane passes through all of them:
+    it is the answer for ``alpha=0``, and for a penalty so small that no row is worth giving up. Of
     several such planes the fit takes one by the rows and their weights alone: repeated, weighted
     and sparse rows have the same.
 
@@ -294,9 +324,9 @@ class HuberRegressor(LinearRegressor):
         """The end of a step, the residuals, the gain, and the best scale for these residuals.
 
         The gain is in units of the loss at this scale. Where that is the best, the loss is the
-        least over all scales, and the first step tried is Newton's. Where it gains less than it
-        promises, as of rows within that do not determine a plane, the step is that of the parabolas
-        above the loss.
+        least over all scales, and the first step tried is Newton's for these. Where it gains less
+        than it promises, as of rows within that do not determine a plane, the next has the best
+        length at this scale.
         """
         s, exact = state.scale, state.exact
         about = local.weight * s * s / 2 if exact else 0.0
@@ -316,20 +346,23 @@ class HuberRegressor(LinearRegressor):
             value += local.penalty(there)
             return there._replace(value=value), r, at.value + about - value, best
 
-        if exact:
-            at = local.evaluated(state.point, False)
-            H = local.bends(state.residuals)
-            step, gain = newton_step(at.gradient, H)
-            if _solves(H, step, at.gradient):
-                found = moved(1.0)
-                if found[2] >= _ENOUGH * gain - ROUNDING * at.value:
-                    return found
-        at = local.evaluated(state.point, True)
-        step, gain = newton_step(at.gradient, at.hessian)
-        size = 1.0 if np.isfinite(gain) else 0.0
-        while size >= LEAST_STEP:
-            found = moved(size)
-            if found[2] >= ARMIJO * size * gain - ROUNDING * at.value:
+        at = local.evaluated(state.point, False)
+        H = local.bends(state.residuals, exact)
+        step, gain = newton_step(at.gradient, H)
+        if _solves(H, step, at.gradient):
+            found = moved(1.0)
+            if found[2] >= _ENOUGH * gain - ROUNDING * at.value:
                 return found
-            size /= 2
+        # The rows within, and a little of the parabolas above the loss in all directions of which
+        # these say nothing: there the loss is made of straight lines, along which a step goes on
+        # until enough other rows are within.
+        at = local.evaluated(state.point, True)
+        H = local.bends(state.residuals, False) + _SHARE * at.hessian
+        step, gain = newton_step(at.gradient, H)
+        if np.isfinite(gain):
+            along = local.explained(step[:, :-1], step[:, -1])
+            bend = local.l2 * np.array([at.coef[0] @ step[0, :-1], step[0, :-1] @ step[0, :-1]])
+            found = moved(best_size(state.residuals, along, weights, local.parameter, *bend))
+            if found[2] > 0:
+                return found
         return at, state.residuals, 0.0, best_scale(np.abs(state.residuals), weights, self.epsilon)
