@@ -305,6 +305,19 @@ def test_gradcheck_finds_wrong_gradients():
         nn.gradcheck(lambda x: x, nn.ones(2))
 
 
+def test_gradcheck_asks_for_all_inputs_and_for_each_alone(monkeypatch):
+    def alone(output, inputs, *args, **options):
+        found = grad(output, inputs, *args, **options)
+        return found if len(inputs) == 2 else [g * 2.0 for g in found]
+
+    grad = nn.grad
+    inputs = T([3.0, 1.0]), T([2.0, 5.0])
+    monkeypatch.setattr("kernelmill.nn._gradcheck.grad", alone)
+    with pytest.raises(RuntimeError, match="one input must equal those of all, got output 0 by in"):
+        nn.gradcheck(lambda x, y: x * y, inputs)
+    assert not nn.gradcheck(lambda x, y: x * y, inputs, raise_exception=False)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_native_pass_gives_the_bits_of_the_python_pass(dtype):
     """`_runtime.back` beside `run_back`, over several results, hooks, views and a checkpoint."""

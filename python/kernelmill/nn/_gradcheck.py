@@ -10,7 +10,7 @@ import numpy as np
 from .._arrays import beside, to_host
 from ._backward import grad
 from ._documents import complete
-from ._tape import no_grad
+from ._tape import enable_grad, is_grad_enabled, no_grad
 from ._tensor import Tensor
 
 
@@ -33,6 +33,26 @@ def _differences(function: Callable, inputs: list[Any], which: int, eps: float) 
                 sides.append([np.array(o, dtype=np.float64) for o in found])
             rows.append([(a - b).ravel() / (2 * eps) for a, b in zip(*sides, strict=True)])
     return [np.array([row[k] for row in rows]) for k in range(len(rows[0]))] if rows else []
+
+
+def _weighted(output: Tensor, inputs: list[Tensor], weight: np.ndarray) -> list[np.ndarray]:
+    """Gradients of the weighted sum of an output, as vectors."""
+    weights = Tensor(beside(np.asarray(weight, output.dtype), output.data))
+    found = grad(output, inputs, weights, retain_graph=True, allow_unused=True)
+    return [
+        np.zeros(v.numel()) if g is None else to_host(g.data).ravel()
+        for v, g in zip(inputs, found, strict=True)
+    ]
+
+
+def _by_the_tape(output: Tensor, inputs: list[Tensor]) -> list[np.ndarray]:
+    """The Jacobian by each input, (inputs, outputs): one pass back for each entry of the output."""
+    entries = np.eye(output.numel()).reshape(output.numel(), *output.shape)
+    rows = [_weighted(output, inputs, entry) for entry in entries]
+    return [
+        np.array([row[i] for row in rows]).reshape(len(rows), v.numel()).T
+        for i, v in enumerate(inputs)
+    ]
 
 
 def gradcheck(
@@ -82,16 +102,12 @@ def gradcheck(
                 "(differences of float32 have no digits left)"
             )
     outputs = [o for o in _listed(function(*given)) if o.requires_grad]
-    for i in checked:
+    wanted = [given[i] for i in checked]
+    tape = [_by_the_tape(output, wanted) for output in outputs]
+    for place, i in enumerate(checked):
         numeric = _differences(function, given, i, eps)
         for k, output in enumerate(outputs):
-            analytic = np.zeros((given[i].numel(), output.numel()))
-            for j in range(output.numel()):
-                weight = np.zeros(output.shape)
-                weight[np.unravel_index(j, output.shape)] = 1
-                weights = Tensor(beside(weight.astype(output.dtype), output.data))
-                (g,) = grad(output, given[i], weights, retain_graph=True, allow_unused=True)
-                analytic[:, j] = 0 if g is None else to_host(g.data).ravel()
+            analytic = tape[k][place]
             if numeric and not np.allclose(analytic, numeric[k], rtol=rtol, atol=atol):
                 if not raise_exception:
                     return False
@@ -100,6 +116,17 @@ def gradcheck(
                     f"nn.gradcheck: gradients must equal differences, got output {k} by input {i} "
                     f"that differ by up to {worst:.3g}\nby the tape:\n{analytic}\n"
                     f"by differences:\n{numeric[k]}"
+                )
+            # Above, all inputs were asked for at once; operations may go another way for one.
+            mix = np.random.default_rng(i).normal(size=output.numel())
+            (alone,) = _weighted(output, [given[i]], mix.reshape(output.shape))
+            off, scale = np.abs(alone - analytic @ mix), np.abs(analytic) @ np.abs(mix)
+            if not (off <= atol + rtol * scale).all():
+                if not raise_exception:
+                    return False
+                raise RuntimeError(
+                    f"nn.gradcheck: gradients of one input must equal those of all, got output {k} "
+                    f"by input {i} that differ by up to {off.max():.3g}"
                 )
     return True
 
@@ -149,15 +176,14 @@ def gradgradcheck(
         weights = _listed(grad_outputs)
 
     def first(*args: Any) -> Any:
+        kept = is_grad_enabled()  # not where only numbers are wanted, for differences
         values, factors = list(args[: len(given)]), list(args[len(given) :])
         for i in places:  # differences are taken with inputs that need nothing themselves
             if not values[i].requires_grad:
                 values[i] = Tensor(values[i].data, True)
-        from ._tape import enable_grad
-
         with enable_grad():
             results = [o for o in _listed(function(*values)) if o.requires_grad]
-            found = grad(results, [values[i] for i in places], factors, create_graph=True,
+            found = grad(results, [values[i] for i in places], factors, create_graph=kept,
                          allow_unused=True)  # fmt: skip
         return tuple(g for g in found if g is not None)
 
