@@ -325,6 +325,8 @@ class Objective:
         """(k, k, d + 1, d + 1) as a matrix, with the L2 penalty and without flat directions."""
         k, columns = self.k, self.d + 1
         H = np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)).reshape(k * columns, k * columns)
+        if k == 1 and self.intercept and not self.l2:
+            return H
         diagonal = H.reshape(-1)[:: len(H) + 1]
         if self.l2:
             diagonal += np.tile(self._bends(), k)
@@ -412,7 +414,7 @@ class Objective:
         found = _by_signs(H, target, flat, slope, l1) if len(H) <= _FEW else None
         if found is not None:
             step = found - flat
-            model = slope @ step + step @ (H @ step) / 2
+            model = step @ (slope + H @ step / 2)
             gain = -float(model + l1 @ (np.abs(found) - np.abs(flat)))
             return step.reshape(at.gradient.shape), max(gain, 0.0)
         coef, residual, target = flat[:, None].copy(), -slope[:, None], target[:, None]
