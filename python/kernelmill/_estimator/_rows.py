@@ -375,7 +375,7 @@ class Rows:
 def _near(state: tuple, xp: Any) -> list:
     """A state with its arrays where numpy's, or cupy's, are."""
     if xp is np:
-        return [to_host(value) for value in state]
+        return [value if type(value) is np.ndarray else to_host(value) for value in state]
     return [xp.asarray(value) if type(value) is np.ndarray else value for value in state]
 
 

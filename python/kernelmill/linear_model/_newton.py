@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -309,7 +310,7 @@ class Objective:
         flat = at.coef.ravel()
         if self.factor:
             flat = np.append(flat, self.factor * at.intercept)
-        sizes = self.l1 * float(np.abs(flat).sum()) if self.l1 else 0.0
+        sizes = self.l1 * float(np.add.reduce(np.abs(flat))) if self.l1 else 0.0
         return sizes + self.l2 / 2 * float(flat @ flat) if self.l2 else sizes
 
     @functools.cached_property
@@ -366,7 +367,7 @@ class Objective:
         if not newton and at.first is None:
             enough *= 1e-2  # the last step leaves a large share of the rest
         last = gain <= enough
-        if not np.isfinite(gain):
+        if not math.isfinite(gain):
             return Step(at._replace(stuck=True), -at.value, True)
         after = self._moved(at, direction, gain, newton and ahead and not last)
         return Step(after, -after.value, last or after.stuck)
