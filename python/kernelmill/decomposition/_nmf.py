@@ -96,7 +96,10 @@ class NonnegativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
             "init": ('{"random", "nndsvd", "nndsvda", "nndsvdar", "custom"} or None', "The start: "
                 "random numbers, or the parts of singular vectors above or below 0, with zeros, "
                 "with zeros filled by the mean of X, or by small random numbers. By default "
-                '``"nndsvda"`` for at most min(n, d) components, else ``"random"``.'),
+                '``"nndsvda"`` for at most min(n, d) components, else ``"random"``. The start of '
+                '``c X`` is that of X times ``sqrt(c)`` for ``"random"`` and ``"nndsvd"``, so that '
+                "results do not depend on the unit of X; the mean of X, which the paper and "
+                'scikit-learn fill in, grows by c: with ``"nndsvda"`` a mean near 1 is best.'),
             "beta_loss": ('{"frobenius", "kullback-leibler", "itakura-saito"} or float',
                 "The divergence; a number is its beta: 2, 1, 0 for the names."),
             "alpha_W": ("float", "Penalty of W, times d."),

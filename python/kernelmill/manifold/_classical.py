@@ -14,7 +14,7 @@ from kernelmill._estimator._base import fitting
 from kernelmill._estimator._linalg import lapack_threads
 from kernelmill.decomposition._krylov import soonest
 from kernelmill.manifold._laplacian import WHOLE
-from kernelmill.manifold._rows import Manifold, exponent_of, normals, refuse_negative, turned
+from kernelmill.manifold._rows import Manifold, magnitude_of, normals, refuse_negative, turned
 from kernelmill.neighbors._base import SEARCH, check_pair
 from kernelmill.neighbors._space import Space, filled
 from kernelmill.ops import neighbors, pairwise
@@ -94,7 +94,7 @@ class ClassicalMDS(Manifold):
         check_pair(rows.count, type(self).__name__)
         D = all_distances(self._space, type(self).__name__)
         if self._space.metric == "precomputed":
-            e = -exponent_of(D)
+            e = magnitude_of(D)
             D = np.ldexp(D, -e)
         else:
             e = -self._exponent * self._power

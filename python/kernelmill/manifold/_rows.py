@@ -53,7 +53,7 @@ class Manifold(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Searcher):
         if metric == "precomputed":
             check_distances(rows.X, owner)
         elif isinstance(metric, str) and metric not in _UNITLESS and not params.keys() - {"p"}:
-            self._exponent = exponent_of(rows.X)
+            self._exponent = -magnitude_of(rows.X)
             rows.X = scaled(rows.X, self._exponent)
         kept = rows.X
         if self._keeps_rows and metric != "precomputed":
@@ -152,10 +152,10 @@ def start_of(init: Any, n: int, q: int, owner: str, dtype: Any = np.float64) -> 
     return Y.astype(dtype)
 
 
-def exponent_of(X: Any) -> int:
-    """The whole number e for which the largest entry of ``2^e X`` is about 1."""
+def magnitude_of(X: Any) -> int:
+    """The whole number e for which the largest entry of X is about ``2^e``."""
     entries = X.data if is_sparse(X) else X
-    return -int(np.frexp(float(np.abs(entries).max(initial=0)))[1])
+    return int(np.frexp(float(np.abs(entries).max(initial=0)))[1])
 
 
 def scaled(X: Any, exponent: int) -> Any:
@@ -174,7 +174,7 @@ def nearest_rows(X: Any, k: int, metric: str, owner: str) -> tuple[np.ndarray, n
     if metric == "precomputed":
         check_distances(X, owner)
     else:
-        X = scaled(X, exponent_of(X))
+        X = scaled(X, -magnitude_of(X))
     space = space_of(X, metric, {}, "auto", owner, k)
     found = space.nearest(space.rows, k)
     if np.isnan(found[0]).any():
