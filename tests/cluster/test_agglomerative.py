@@ -176,6 +176,12 @@ def test_undefined_distances():
         model.set_params(metric=lambda a, b: np.nan).fit(np.ones((3, 2)))
 
 
+@pytest.mark.parametrize("linkage", ["complete", "average"])
+def test_more_rows_than_a_square_of_distances_holds(rng, linkage):
+    X = rng.normal(size=(530, 3))  # from 513 on distances are held once
+    agree(AgglomerativeClustering(linkage=linkage).fit(X), hierarchy.linkage(X, linkage))
+
+
 @pytest.mark.parametrize("linkage", LINKAGES)
 def test_equal_rows(rng, linkage):
     X = np.repeat(rng.normal(size=(5, 2)), 40, axis=0)[rng.permutation(200)]
