@@ -10,6 +10,8 @@
 #include <sys/mman.h>  // madvise
 #endif
 
+#include "core/kept_blocks.hpp"
+
 namespace kernelmill::detail {
 
 namespace {
@@ -92,3 +94,9 @@ void give_block(Block block) noexcept {
 }
 
 }  // namespace kernelmill::detail
+
+void kernelmill::drop_kept_blocks(std::size_t least) noexcept {
+  for (detail::Block& block : detail::kept_blocks()) {
+    if (block.bytes >= least) detail::release(block);
+  }
+}

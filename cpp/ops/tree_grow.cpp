@@ -35,14 +35,16 @@ class Grower {
       : f_(field),
         p_(plot),
         search_(std::make_unique<FeatureSearch>(field, plot, most)),
-        moved_(static_cast<std::size_t>(most * std::max<index_t>(1, field.y.cols))),
         sides_(static_cast<std::size_t>(most)) {
     const Rule& r = field.rule;
     const bool binary = r.criterion == kGini && field.classes.size() == 1 && field.classes[0] == 2;
     by_sums_ =
         field.monotonic.empty() && (binary || (r.criterion == kSquared && field.y.cols == 1));
     if (!by_sums_ && !plot.by_marks) walker_ = walker_of(plot.targets);
-    if (by_sums_ && !plot.by_units) each_ = Workspace<Pair>(static_cast<std::size_t>(most));
+    const bool pairs = by_sums_ && !plot.by_units;
+    moved_ = Workspace<double>(
+        static_cast<std::size_t>(most * (pairs ? 2 : std::max<index_t>(1, field.y.cols))));
+    if (pairs) each_ = reinterpret_cast<Pair*>(moved_.data());
     width_ = field.y.cols;
     if (!field.classes.empty()) {
       width_ = 0;
@@ -64,7 +66,6 @@ class Grower {
   void finish() {
     search_.reset();
     walker_.reset();
-    each_ = {};
     moved_ = {};
     sides_ = {};
   }
@@ -276,7 +277,7 @@ class Grower {
     const double* const y = t.y.data + node.start;
     const double* const w = t.weight.empty() ? nullptr : t.weight.data() + node.start;
     double low = 0, high = 0, total = 0;
-    Pair* const each = each_.data();
+    Pair* const each = each_;
     for (index_t j = 0; j < n; ++j) {
       const double off = y[j] - center, mass = w == nullptr ? 1.0 : w[j];
       low = std::min(low, off);
@@ -367,7 +368,7 @@ class Grower {
     }
     return p_.by_units ? search.find(node, feature, sums_, p_.units.data() + node.start, walker,
                                      floor, slack_)
-                       : search.find(node, feature, sums_, each_.data(), walker, floor, slack_);
+                       : search.find(node, feature, sums_, each_, walker, floor, slack_);
   }
 
   // Some features, drawn without replacement and looked at in this order, so that ties of different
@@ -464,8 +465,8 @@ class Grower {
   const Field& f_;
   Plot& p_;
   std::unique_ptr<FeatureSearch> search_;
-  Workspace<Pair> each_;
   Workspace<double> moved_;
+  Pair* each_ = nullptr;  // rows of the node that is searched by sums, in the room of `moved_`
   Workspace<std::uint8_t> sides_;
   std::unique_ptr<Walker> walker_;
   SumNode sums_{};
@@ -643,7 +644,7 @@ void grow(const Field& given, const Grown& grown) {
   } else {
     for (index_t tree = 0; tree < trees; ++tree) one(tree, entries > kFewestEntries);
   }
-  if (trees == 1 && Spare::own().nodes.capacity() > Spare::kFew) Spare::own() = {};
+  if (trees == 1) Spare::give_back();
 }
 
 }  // namespace kernelmill::tree

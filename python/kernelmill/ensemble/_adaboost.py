@@ -47,7 +47,8 @@ class State(NamedTuple):
     def shares(self) -> np.ndarray:
         """The weights of the rows, of sum 1."""
         weights = np.exp(self.logs)
-        return weights / weights.sum()
+        weights /= weights.sum()
+        return weights
 
     def after(self, member: Any, weight: float, error: float, logs: np.ndarray) -> State:
         """With one more member, and other weights of the rows."""
@@ -95,14 +96,17 @@ class AdaBoost(AsSequence, Estimator):
 
     def _begin(self, rows: Rows, targets: np.ndarray) -> tuple[Any, Planted | None, State]:
         """An index of the rows with weight, members over their ranks if they can be, the start."""
-        weight = np.ones(rows.count) if rows.weight is None else rows.weight.astype(np.float64)
-        kept: Any = weight > 0
-        if kept.all():
-            kept = slice(None)  # no copy of X
+        kept: Any = slice(None)  # no copy of X
+        logs = np.broadcast_to(0.0, rows.count)  # one number
+        if rows.weight is not None:
+            weight = rows.weight.astype(np.float64)
+            if not (weight > 0).all():
+                kept = weight > 0
+            logs = np.log(weight[kept])
+            logs -= logs.max()
         first, given = self._member(0), rows.X[kept]
         shared = Planted(first, given, targets[kept]) if plantable(first, given) else None
-        logs = np.log(weight[kept])
-        return kept, shared, State(logs - logs.max())
+        return kept, shared, State(logs)
 
     def _climb(self, X: Any, y: Any, begin: State, advance: Any) -> None:
         """Fit the members one after another."""

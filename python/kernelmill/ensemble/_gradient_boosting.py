@@ -141,16 +141,19 @@ class GradientBoosting(AsSequence, Estimator):
             _base.check_again(owner, (before, 1), (self.__dict__.get("classes_"), 1))
         check_count(targets, rows.count, owner)
         dense = rows.X.toarray() if is_sparse(rows.X) else rows.X
-        weight = np.ones(len(dense)) if rows.weight is None else rows.weight.astype(np.float64)
-        kept = weight > 0
-        if not kept.all():
-            dense, targets, given, weight = dense[kept], targets[kept], given[kept], weight[kept]
+        weight = np.broadcast_to(1.0, len(dense))  # one number
+        if rows.weight is not None:
+            weight = rows.weight.astype(np.float64)
+            kept = weight > 0
+            if not kept.all():
+                dense, targets, given = dense[kept], targets[kept], given[kept]
+                weight = weight[kept]
+            weight /= weight.max()
         if classes and len(np.unique(targets)) < 2:
             raise ValueError(
                 f"{owner}: y must hold at least 2 classes, got 1 (with weight above 0; it "
                 "contains 1 class after sample_weight trimmed samples with zero weights)"
             )
-        weight /= weight.max()
         loss = loss_of(self.loss, getattr(self, "alpha", 0.9), classes)
         loss.measure(targets)
         old = self._old_stages(owner)
@@ -255,17 +258,20 @@ class GradientBoosting(AsSequence, Estimator):
                 w = np.where(inside, weight, 0.0)
             raw = state.raw
             gradient = loss.gradient(y, raw, w)
-            after, trees = raw.copy(), []
+            after, trees = np.zeros((0, 1)), []
             for k in range(loss.columns):
                 grown = grow(gradient[:, k], w, int(draws.integers(2**31)))
-                leaf, count = _leaves_of(grown, X)
-                values = loss.leaves(y, raw, gradient, w, k, leaf, count)
-                if values is None:
-                    values = grown.value[_leaf_nodes(grown), 0]
-                else:
+                if not k:  # not before a tree has grown: memory is highest while it does
+                    after = raw.copy()
+                nodes = ops.apply(X, grown.nodes, _ROOT, grown.sides)[:, 0]
+                if loss.leaves is not None:
+                    leaf, count = _leaves_of(grown, nodes)
+                    values = loss.leaves(y, raw, gradient, w, k, leaf, count)
                     grown.value[_leaf_nodes(grown), 0] = values
-                after[:, k] += self.learning_rate * values[leaf]
+                after[:, k] += (self.learning_rate * grown.value[:, 0])[nodes]
                 trees.append(grown)
+            del gradient, nodes
+            field.y = after[:0]
             train = w if inside is None else w[inside]
             own = (y, after) if inside is None else (y[inside], after[inside])
             outside = state.outside
@@ -308,14 +314,16 @@ class GradientBoosting(AsSequence, Estimator):
             outside = tuple(zip(self.oob_improvement_, self.oob_scores_, strict=True))
         elif self.subsample < 1:  # stages before looked at all rows
             outside = ((0.0, 0.0),) * len(old)
-        begin = _State(old, raw, kept, tuple(past), (), outside)
+        begin = [_State(old, raw, kept, tuple(past), (), outside)]
+        del raw  # and the list is emptied: nothing holds it after the first stage
         left = self.n_estimators - len(old)
         if not left:
-            return begin
+            return begin[0]
         with Progress(self, self.verbose, iterations=left, unit="stage", X=X, y=y) as progress:
             run = climb(
-                progress, lambda number: begin, advance, max_iter=left, attributes=self._attributes
-            )
+                progress, lambda number: begin.pop(), advance, max_iter=left,
+                attributes=self._attributes,
+            )  # fmt: skip
         state = run.state
         if state.losses and self.n_iter_no_change is not None:
             best = len(old) + int(np.argmin(state.losses)) + 1
@@ -456,9 +464,8 @@ class GradientBoosting(AsSequence, Estimator):
         return leaves
 
 
-def _leaves_of(grown: Grown, X: np.ndarray) -> tuple[np.ndarray, int]:
-    """The number of the leaf of each row among leaves, and how many there are."""
-    nodes = ops.apply(X, grown.nodes, _ROOT, grown.sides)[:, 0]
+def _leaves_of(grown: Grown, nodes: np.ndarray) -> tuple[np.ndarray, int]:
+    """The number among leaves of the leaf of each row, and how many there are."""
     right = grown.nodes.view(ops.NODE).reshape(-1)["right"]
     return right[nodes].astype(np.int64), (len(right) + 1) // 2
 

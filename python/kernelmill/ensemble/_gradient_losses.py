@@ -76,16 +76,15 @@ class Loss:
         """Minus the derivative by raw predictions, (n, k); w are for scales."""
         return y[:, None] - raw
 
-    def leaves(
-        self, y: np.ndarray, raw: np.ndarray, gradient: np.ndarray, w: np.ndarray, k: int,
-        leaf: np.ndarray, count: int
-    ) -> np.ndarray | None:
-        """What the leaves of a tree for column k add; None: what the tree predicts already."""
-        return None
+    # ``leaves(y, raw, gradient, w, k, leaf, count)``: what the leaves of a tree for column k add,
+    # where that is not what the tree predicts already.
+    leaves: Any = None
 
     def of(self, y: np.ndarray, raw: np.ndarray, w: np.ndarray) -> float:
         """Mean loss."""
-        return self._mean(np.ldexp(y - raw[:, 0], -self._exponent) ** 2, w)
+        off = y - raw[:, 0]
+        np.ldexp(off, -self._exponent, out=off)
+        return self._mean(np.square(off, out=off), w)
 
 
 class Absolute(Loss):
