@@ -408,6 +408,35 @@ def test_the_report_is_a_table_and_bounded(monkeypatch):
     assert _records.shape_of(([1, 2],)) is None
 
 
+def test_calls_of_workers_are_in_the_report(accelerated, monkeypatch):
+    sklearn.cluster.KMeans(3, random_state=0).fit(X)
+    with monkeypatch.context() as other:  # what this process records now, it does as a worker
+        other.setattr(_records.os, "getpid", lambda: -1)
+        sklearn.cluster.KMeans(3, random_state=0).fit(X).predict(X[:7])
+        assert kernelmill.accelerate.report().workers == (0, 0)  # they are not its workers
+    calls = kernelmill.accelerate.report()
+    assert calls.workers == (2, 1)
+    assert calls[-1] == ("KMeans.predict", "kernelmill", "", calls[-1].seconds, (7, 4))
+    assert str(calls).endswith("(2 of the calls in 1 other processes)")
+    _records.clear()
+    assert len(kernelmill.accelerate.report()) == 0
+
+
+def test_workers_start_what_was_started_here(accelerated, monkeypatch):
+    folder = command_line.Folder("here")
+    sent = pickle.dumps([folder, type(sklearn.cluster.KMeans)])
+    accelerated.undo()
+    read, kind = pickle.loads(sent)
+    assert sklearn.cluster.KMeans is not THEIRS
+    assert kind is type(sklearn.cluster.KMeans)  # or a subclass has two kinds in a worker
+    assert type(read) is command_line.Folder
+    kernelmill.accelerate.stop()
+    monkeypatch.delenv(_records.SHARED)
+    read, kind = pickle.loads(sent)
+    assert type(read) is str
+    assert sklearn.cluster.KMeans is THEIRS
+
+
 # --- hmmlearn -------------------------------------------------------------------------------------
 
 
@@ -431,6 +460,8 @@ def test_hidden_markov_models_with_assigned_parameters(accelerated):
     assert last()[:2] == ("GaussianHMM.fit", "kernelmill")
     assert fitted.monitor_.iter >= 1
     assert fitted.covars_.shape == (2, 4, 4)
+    assert fitted.n_features == 4
+    assert hmm.CategoricalHMM(2, tol=1e9).fit((X[:, :1] > 8).astype(int)).n_features == 2
 
 
 @pytest.mark.parametrize(
@@ -513,6 +544,13 @@ def test_the_command_line_runs_scripts_and_modules(tmp_path, monkeypatch, capsys
     assert command_line.main([]) == 2
     assert command_line.main(["--help"]) == 0
     assert "usage" in capsys.readouterr().err
+    for arguments, message in (
+        (["nothing.py"], "no file 'nothing.py'"),
+        (["-m", "nothing.at_all"], "no module named 'nothing.at_all'"),
+        (["-c", "1"], "the options are --quiet and -m, got '-c'"),
+    ):
+        assert command_line.main(arguments) == 2
+        assert message in capsys.readouterr().err
 
 
 # --- scikit-learn's checks ------------------------------------------------------------------------

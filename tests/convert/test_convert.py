@@ -178,6 +178,16 @@ def test_arrays_are_copies():
     assert not np.allclose(theirs.coef_, ours.coef_)
 
 
+@pytest.mark.parametrize("used", [True, False])
+def test_scaling_goes_on(used):
+    from sklearn.preprocessing import StandardScaler
+
+    theirs = StandardScaler(with_mean=used, with_std=used).fit(X)
+    ours = kernelmill.convert(theirs).partial_fit(NEW)
+    np.testing.assert_allclose(ours.transform(X), theirs.partial_fit(NEW).transform(X), atol=1e-12)
+    assert ours.n_samples_seen_ == 160
+
+
 def test_accelerated_models_give_what_is_inside():
     with kernelmill.accelerate():
         from sklearn.linear_model import Ridge

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from abc import ABCMeta
 from types import FunctionType
 from typing import Any
 
@@ -63,25 +64,22 @@ def _attribute(theirs: Any, name: str) -> property:
     return property(get, static.fset, static.fdel, static.__doc__)
 
 
-def _metaclass(owner: list[Any], theirs: Any) -> Any:
-    """A metaclass for which objects of their class are objects of the replacement too.
+class Replaced(ABCMeta):
+    """Of the replacements: objects of their class are objects of the replacement too.
 
     Code that asks has the replacement under their name; what it asks about may be older, or made
-    inside their library.
+    inside their library. A class of this module, so that workers find it by its name.
     """
 
-    class Replaced(type(theirs)):  # type: ignore[misc]
-        def __instancecheck__(cls, instance: Any) -> bool:
-            if cls is owner[0]:
-                return theirs in type(instance).__mro__
-            return bool(super().__instancecheck__(instance))
+    def __instancecheck__(cls, instance: Any) -> bool:
+        if globals().get(cls.__name__) is cls:
+            return cls.__mro__[1] in type(instance).__mro__
+        return bool(super().__instancecheck__(instance))
 
-        def __subclasscheck__(cls, other: Any) -> bool:
-            if cls is owner[0]:
-                return theirs in other.__mro__  # ABCMeta would ask this class again
-            return bool(super().__subclasscheck__(other))
-
-    return Replaced
+    def __subclasscheck__(cls, other: Any) -> bool:
+        if globals().get(cls.__name__) is cls:
+            return cls.__mro__[1] in other.__mro__  # ABCMeta would ask this class again
+        return bool(super().__subclasscheck__(other))
 
 
 def _made(entry: Entry, theirs: Any) -> Any:
@@ -119,6 +117,6 @@ def _made(entry: Entry, theirs: Any) -> Any:
         ):
             body[name] = _method(entry, owner, theirs, name)
     # `transform` may be in the body: wrappers of set_output are put around it as around theirs.
-    made = _metaclass(owner, theirs)(entry.name, (theirs,), body)
+    made = Replaced(entry.name, (theirs,), body)
     owner.append(made)
     return made

@@ -19,6 +19,7 @@ _MODEL = "_kernelmill_model"  # in the __dict__ of an estimator that was fitted 
 _GIVEN = "_kernelmill_parameters"  # the values of their parameters that the model has
 _ASSIGNED = "_kernelmill_assigned"  # fitted attributes that the user assigned
 _CALLBACKS = "_skl_callbacks"  # where scikit-learn's protocol keeps them; they watch theirs
+_BY_FEATURE = ("emissionprob_", "means_posterior_", "means_", "lambdas_")  # of hmmlearn
 _inside = threading.local()
 
 
@@ -105,7 +106,7 @@ def _is_fitted_name(name: str) -> bool:
     return name.endswith("_") and not name.startswith("_")
 
 
-def _adopt(estimator: Any, owner: Any, model: Any, given: dict[str, Any]) -> None:
+def _adopt(entry: Entry, estimator: Any, owner: Any, model: Any, given: dict[str, Any]) -> None:
     """Hand our fitted attributes to the estimator; properties stay with the model."""
     own = vars(estimator)
     found = {name: value for name, value in vars(model).items() if _is_fitted_name(name)}
@@ -115,6 +116,9 @@ def _adopt(estimator: Any, owner: Any, model: Any, given: dict[str, Any]) -> Non
         if not isinstance(inspect.getattr_static(owner, name, None), property):
             own[name] = value
     own[_MODEL], own[_GIVEN] = model, dict(given)
+    if entry.assigned:  # hmmlearn's fits set this parameter, or an attribute that none declares
+        arrays = (vars(model)[name] for name in _BY_FEATURE if name in vars(model))
+        own["n_features"] = next(array.shape[-1] for array in arrays)
 
 
 def assign(entry: Entry, estimator: Any, name: str, value: Any) -> None:
@@ -218,7 +222,7 @@ def _run_here(
         )
     result = method(*args, **kwargs)
     if fits or result is model or model_of(estimator) is None:
-        _adopt(estimator, owner, model, given)
+        _adopt(entry, estimator, owner, model, given)
     seconds = time.perf_counter() - began
     _records.record(_records.Call(label, "kernelmill", "", seconds, _records.shape_of(args)))
     return estimator if result is model else result

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
+import itertools
+import json
 import logging
+import os
+import shutil
+import tempfile
 from collections import deque
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
-MOST = 20_000  # the latest calls that are kept
+MOST = 20_000  # the latest calls that are kept, and the first ones of each worker
+SHARED = "KERNELMILL_ACCELERATE_CALLS"  # in the environment of workers: a folder for their calls
 LOGGER = logging.getLogger("kernelmill.accelerate")
 
 
@@ -44,11 +52,16 @@ class Report(list):
         What was recorded.
     dropped : int
         How many older calls were not kept.
+    workers : tuple of (int, int)
+        How many of the calls, the last ones, were made in how many other processes.
     """
 
-    def __init__(self, calls: Iterable[Call] = (), dropped: int = 0) -> None:
+    def __init__(
+        self, calls: Iterable[Call] = (), dropped: int = 0, workers: tuple[int, int] = (0, 0)
+    ) -> None:
         super().__init__(calls)
         self.dropped = dropped
+        self.workers = workers
 
     def __str__(self) -> str:
         kinds: dict[tuple[str, str, str], list[float]] = {}
@@ -62,6 +75,8 @@ class Report(list):
         for (name, where, reason), seconds in kinds.items():
             row = f"{name:{wide}}  {where:{far}}  {len(seconds):6}  {sum(seconds):9.4f}  {reason}"
             lines.append(row.rstrip())
+        if self.workers[0]:
+            lines.append("({} of the calls in {} other processes)".format(*self.workers))
         if self.dropped:
             lines.append(f"({self.dropped} older calls were not kept)")
         return "\n".join(lines)
@@ -71,6 +86,17 @@ class Report(list):
 
 _calls: deque[Call] = deque(maxlen=MOST)
 _counted = [0]
+_owner = [0]  # the process whose report has the calls of its workers, too
+_written: dict[int, int] = {}  # number of this process -> its file in the folder of the owner
+
+
+def gather() -> None:
+    """Make the folder in which workers of this process leave their calls; they have none."""
+    if SHARED in os.environ:
+        return
+    folder = os.environ[SHARED] = tempfile.mkdtemp(prefix="kernelmill-accelerate-")
+    owner = _owner[0] = os.getpid()
+    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(folder, ignore_errors=True))
 
 
 def record(call: Call) -> None:
@@ -79,6 +105,27 @@ def record(call: Call) -> None:
     _counted[0] += 1
     if call.reason:
         LOGGER.info("%s ran in %s: %s", call.name, call.where, call.reason)
+    own = os.getpid()
+    if own != _owner[0] and SHARED in os.environ and _counted[0] <= MOST:
+        try:
+            if own not in _written:
+                path = Path(os.environ[SHARED], str(own))
+                _written[own] = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            os.write(_written[own], f"{json.dumps(call)}\n".encode())
+        except OSError:  # the owner has ended
+            pass
+
+
+def _of_workers() -> list[list[Call]]:
+    """Calls in other processes, by process."""
+    if _owner[0] != os.getpid():
+        return []
+    found = []
+    for path in sorted(Path(os.environ[SHARED]).glob("*")):
+        lines = path.read_text("utf-8").splitlines()
+        rows = [json.loads(line) for line in lines if line.endswith("]")]  # the last may be half
+        found.append([Call(*row[:4], None if row[4] is None else tuple(row[4])) for row in rows])
+    return [calls for calls in found if calls]
 
 
 def shape_of(arguments: tuple[Any, ...]) -> tuple[int, ...] | None:
@@ -94,8 +141,8 @@ def report() -> Report:
     -------
     report : Report
         A list of calls with the fields ``name``, ``where``, ``reason``, ``seconds`` and ``shape``;
-        its text is a table with one row for each class, method, place and reason. Calls in other
-        processes, such as those of ``n_jobs=2``, are recorded there.
+        its text is a table with one row for each class, method, place and reason. Calls in worker
+        processes, such as those of ``n_jobs=2``, come last.
 
     Examples
     --------
@@ -110,10 +157,16 @@ def report() -> Report:
     PCA.fit kernelmill (3, 2)
     PCA.transform kernelmill (3, 2)
     """
-    return Report(_calls, _counted[0] - len(_calls))
+    others = _of_workers()
+    count = sum(map(len, others))
+    calls = [*_calls, *itertools.chain(*others)]
+    return Report(calls, _counted[0] - len(_calls), (count, len(others)))
 
 
 def clear() -> None:
     """Forget all calls."""
     _calls.clear()
     _counted[0] = 0
+    if _owner[0] == os.getpid():
+        for path in Path(os.environ[SHARED]).glob("*"):
+            path.write_bytes(b"")  # workers may go on in theirs

@@ -80,6 +80,7 @@ def start(*names: str) -> Acceleration:
     modules = {entry.module: _imported(entry.module) for entry in entries().values()}
     if not _replaced:
         _records.clear()
+        _records.gather()
     for entry in chosen:
         module = modules[entry.module]
         theirs = getattr(module, entry.name, None)

@@ -38,6 +38,11 @@ def _labels(ours: Any, theirs: Any) -> None:
     ours._multilabel = getattr(binarizer, "y_type_", "").startswith("multilabel")
 
 
+def _moments(ours: Any, theirs: Any) -> None:
+    """What `partial_fit` goes on from: the mean has no part beyond its last bit."""
+    ours._mean_rest = np.zeros(ours.n_features_in_)
+
+
 def _batches(ours: Any, theirs: Any) -> None:
     ours._rows_since_reassignment, ours._seed = 0, 0
     ours.counts_ = np.array(theirs._counts, dtype=np.float64)
@@ -98,7 +103,7 @@ _PLAIN = (
     "MultiTaskElasticNet MultiTaskElasticNetCV MultiTaskLasso MultiTaskLassoCV "
     "OrthogonalMatchingPursuit PassiveAggressiveClassifier PassiveAggressiveRegressor PCA "
     "Perceptron PoissonRegressor QuantileRegressor Ridge RidgeCV "
-    "RobustScaler SGDClassifier SGDRegressor StandardScaler "
+    "RobustScaler SGDClassifier SGDRegressor "
     "TruncatedSVD GammaRegressor TweedieRegressor NearestCentroid"
 )
 _SEARCHERS = (
@@ -122,6 +127,7 @@ _HISTOGRAMS = ("HistGradientBoostingClassifier", "HistGradientBoostingRegressor"
 _MODELS: dict[str, Callable[[Any, Any], None]] = {
     **dict.fromkeys(_PLAIN.split(), _nothing),
     "MiniBatchKMeans": _batches,
+    "StandardScaler": _moments,
     **dict.fromkeys(("RidgeClassifier", "RidgeClassifierCV"), _labels),
     **dict.fromkeys(("MultinomialNB", "ComplementNB", "BernoulliNB"), _counts),
     "CategoricalNB": _categories,
