@@ -96,7 +96,12 @@ def gather() -> None:
         return
     folder = os.environ[SHARED] = tempfile.mkdtemp(prefix="kernelmill-accelerate-")
     owner = _owner[0] = os.getpid()
-    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(folder, ignore_errors=True))
+
+    def remove() -> None:
+        if os.getpid() == owner:  # not at the end of a forked worker
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
 
 
 def record(call: Call) -> None:
@@ -123,8 +128,14 @@ def _of_workers() -> list[list[Call]]:
     found = []
     for path in sorted(Path(os.environ[SHARED]).glob("*")):
         lines = path.read_text("utf-8").splitlines()
-        rows = [json.loads(line) for line in lines if line.endswith("]")]  # the last may be half
-        found.append([Call(*row[:4], None if row[4] is None else tuple(row[4])) for row in rows])
+        calls = []
+        for line in lines:
+            if line.endswith("]"):  # the last may be half
+                name, where, reason, seconds, shape = json.loads(line)
+                calls.append(
+                    Call(name, where, reason, seconds, None if shape is None else tuple(shape))
+                )
+        found.append(calls)
     return [calls for calls in found if calls]
 
 
