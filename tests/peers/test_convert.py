@@ -177,6 +177,10 @@ def test_frames_with_categories(kind):
         (lambda: xgboost.XGBRegressor(objective="reg:logistic", n_estimators=2).fit(
             X, TARGETS["regression"] > 1), "reg:logistic"),
         (lambda: xgboost.XGBRegressor(n_estimators=2).fit(X, np.ones((len(X), 2))), "one output"),
+        (lambda: xgboost.XGBClassifier(n_estimators=2).fit(
+            X, np.tile([[0, 1], [1, 0]], (len(X) // 2, 1))), "one output, got 2 labels"),
+        (lambda: xgboost_model("regression", feature_types=None, missing=0.0), "missing=0.0"),
+        (lambda: xgboost.DMatrix(X), "must be of a class"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_converted_says_so(model, message):

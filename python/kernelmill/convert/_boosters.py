@@ -176,6 +176,9 @@ def _from_xgboost(model: Any) -> Any:
             f"the objective of XGBoost must be one of {', '.join(_XGBOOST)}",
             repr(learner["objective"]["name"]),
         )
+    missing = getattr(model, "missing", None)
+    if missing is not None and missing == missing:
+        raise _refused("a missing value of XGBoost must be NaN", f"missing={missing!r}")
     boosting = learner["gradient_booster"]
     drops = boosting.get("weight_drop")
     boosting = boosting.get("gbtree", boosting)  # dart holds one
@@ -183,6 +186,8 @@ def _from_xgboost(model: Any) -> Any:
         raise _refused("the booster of XGBoost must be of trees", repr(boosting["name"]))
     forest, about = boosting["model"], learner["learner_model_param"]
     k = max(1, int(about["num_class"]), int(about.get("num_target", 1)))
+    if link == "logistic" and k > 1:
+        raise _refused("model of XGBoost must have one output", f"{k} labels")
     most = len(forest["trees"])
     best = learner["attributes"].get("best_iteration")
     if best is not None and model is not booster:  # what its predict walks, too

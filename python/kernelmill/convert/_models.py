@@ -198,7 +198,7 @@ def convert(model: Any) -> Any:
     inner = vars(model).get("_kernelmill_model")  # fitted under kernelmill.accelerate()
     if inner is not None:
         return copy.deepcopy(inner)
-    if _boosters.library(model):
+    if _boosters.library(model) and hasattr(model, "predict"):
         return _boosters.converted(model)
     entry = _entry_of(model, name, "convert", classes())
     theirs = _switch.original(entry)
