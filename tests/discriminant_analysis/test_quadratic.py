@@ -1,5 +1,7 @@
 """QuadraticDiscriminantAnalysis: definitions, ranks, and what others got wrong."""
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -78,6 +80,15 @@ def test_tol_has_no_unit():
         with pytest.raises(np.linalg.LinAlgError, match="must have rank 5, got rank 4"):
             QuadraticDiscriminantAnalysis().fit(near * scales, y)
         QuadraticDiscriminantAnalysis(tol=1e-7).fit(near * scales, y)
+
+
+@pytest.mark.parametrize("tol", [0.0, 1e-4])
+def test_a_copied_feature_is_refused_without_another_warning(tol):
+    X, y = problem()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(np.linalg.LinAlgError):
+            QuadraticDiscriminantAnalysis(tol=tol).fit(X[:, [0, 1, 0]], y)
 
 
 def test_log_posteriors_are_those_of_normal_densities():

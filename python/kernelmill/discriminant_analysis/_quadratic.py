@@ -166,11 +166,11 @@ class QuadraticDiscriminantAnalysis(Discriminant, PosteriorClassifier):
         """P (k, d, d) with ``P P' = R^-1``; no eigenvalue of R may be ``tol**2`` or less."""
         try:
             P, error = precisions_cholesky(R, "full", owner), None
+            # The trace of an inverse is at least 1 / the least eigenvalue.
+            if ((P * P).sum((1, 2)) * self.tol**2 < 1).all():
+                return P
         except NotPositiveDefinite as failed:
-            P, error = np.full_like(R, np.inf), failed
-        # The trace of an inverse is at least 1 / the least eigenvalue.
-        if ((P * P).sum((1, 2)) * self.tol**2 < 1).all():
-            return P
+            P, error = R, failed
         ranks, d = (np.linalg.eigvalsh(R) > self.tol**2).sum(1), R.shape[1]
         if (ranks < d).any():
             c = int((ranks < d).argmax())
