@@ -56,6 +56,25 @@ def test_targets_in_any_unit(loss, c):
     np.testing.assert_allclose(hist().fit(A, V * c).predict(A), V * c, rtol=1e-12)
 
 
+@pytest.mark.parametrize("c", [1e-9, 2.0**-60, 1e9])
+@pytest.mark.parametrize(
+    "loss", ["squared_error", "absolute_error", "quantile", "poisson", "gamma"]
+)
+def test_when_to_stop_has_no_unit(loss, c):
+    X, y = noisy(600)
+    y = np.exp(y) if loss in ("poisson", "gamma") else y
+    options = {
+        "early_stopping": True, "n_iter_no_change": 2, "tol": 1e-3, "random_state": 0,
+        "quantile": 0.7,
+    }  # fmt: skip
+    plain, scaled = (Regressor(loss, **options).fit(X, u * y) for u in (1.0, c))
+    assert 5 < plain.n_iter_ < 100
+    assert scaled.n_iter_ == plain.n_iter_
+    again = Regressor(loss, max_iter=3, warm_start=True, **options).fit(X, c * y)
+    assert again.set_params(max_iter=100).fit(X, c * y).n_iter_ == plain.n_iter_
+    np.testing.assert_allclose(scaled.predict(X) / c, plain.predict(X), rtol=1e-6)
+
+
 @pytest.mark.parametrize("loss", ["poisson", "gamma"])
 def test_positive_targets_in_any_unit(loss):
     X, y = noisy(150)

@@ -37,7 +37,7 @@ class Loss:
         elif name == "quantile":
             self.renewed = level
         # All second derivatives are equal.
-        self._unit = name in ("squared_error", "absolute_error", "quantile", "huber")
+        self.is_of_residuals = name in ("squared_error", "absolute_error", "quantile", "huber")
         self.link = {"poisson": np.exp, "gamma": np.exp}.get(name if self.code is not None else "")
 
     def slopes(
@@ -47,7 +47,7 @@ class Loss:
         if self.code is None:
             return self._called(y, raw, weight)
         parameter = self._width(y, raw) if self.name == "huber" else self.level
-        unit = self._unit and not len(weight)
+        unit = self.is_of_residuals and not len(weight)
         return ops.slopes(y, raw, weight, self.code, parameter, unit)
 
     def _called(

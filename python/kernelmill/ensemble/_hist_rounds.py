@@ -161,8 +161,9 @@ class Boosting:
                     tuple(scores[: self.first + 1])
                     for scores in (model.train_score_, model.validation_score_)
                 )
-                patience = Patience(1.0, model.tol)
-                for score in held or train:
+                past = held or train
+                patience = self._patience(past[0] if past else 0.0)
+                for score in past:
                     patience = patience.after(score)
                 patience = replace(patience, since=0)
                 stage = replace(stage, train=train, validation=held, patience=patience)
@@ -237,13 +238,22 @@ class Boosting:
             train = self._metric(part, self.raw[:, chosen])
             own = None if held is None else self._metric(held, self.held_raw)
         watched = train if own is None else own
-        before = stage.patience if stage.train else Patience(1.0, self.model.tol)
+        before = stage.patience if stage.train else self._patience(watched)
         patience = before.after(watched)
         best = stage.rounds if not stage.train or watched > before.best else stage.best
         return replace(
             stage, patience=patience, best=best, train=(*stage.train, train),
             validation=stage.validation if own is None else (*stage.validation, own),
         )  # fmt: skip
+
+    def _patience(self, first: float) -> Patience:
+        """Before the first score; `tol` is in a unit that grows with y where the loss does."""
+        unit = 1.0
+        if self.scorer is None and self.loss.name == "poisson":
+            unit = float(np.exp(self.start[0]))  # the loss itself has a constant that it leaves out
+        elif self.scorer is None and self.loss.is_of_residuals:
+            unit = abs(first)
+        return Patience(1.0, self.model.tol * unit)
 
     def _metric(self, part: Labelled, raw: np.ndarray) -> float:
         """A metric of scores that are known: the scorer's predictions read them."""

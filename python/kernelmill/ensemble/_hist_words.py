@@ -46,7 +46,8 @@ PARAMETERS = """learning_rate : float, default=0.1
     n_iter_no_change : int, default=10
         Rounds without a gain of more than ``tol`` after which to stop.
     tol : float, default=1e-7
-        Least gain that counts, in the unit of the score.
+        Least gain that counts, in the unit of the score. That of a loss of residuals is the first
+        loss, and that of ``"poisson"`` the mean of y, so that the unit of y makes no difference.
     verbose : int or bool, default=0
         Whether to show a progress bar.
     random_state : int, RandomState, Generator or None, default=None
