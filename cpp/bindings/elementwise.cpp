@@ -244,7 +244,8 @@ class Call {
                 static_cast<std::size_t>(array.ndim()) == rank_;
     for (std::size_t axis = 0; fits && axis < rank_; ++axis) {
       const auto own = static_cast<py::ssize_t>(axis);
-      fits = array.shape(own) == shape_[axis] && (shape_[axis] <= 1 || array.strides(own) != 0);
+      const bool once = shape_[axis] <= 1 || array.size() == 0 || array.strides(own) != 0;
+      fits = array.shape(own) == shape_[axis] && once;
     }
     if (!fits) {
       std::string want;

@@ -452,6 +452,9 @@ def test_out_is_written_and_returned():
             function(x, y, out=readonly)
     with pytest.raises(TypeError, match="out must be an array, got list"):
         elementwise.multiply(x, y, out=[])
+    for shape in ((0, 3), (3, 0)):
+        out = np.zeros(shape)
+        assert elementwise.add(np.zeros(shape), np.zeros(shape), out=out) is out
     less = np.zeros((6, 700), bool)
     assert elementwise.less(x, y, out=less) is less
     np.testing.assert_array_equal(less, x < y)
