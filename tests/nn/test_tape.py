@@ -305,6 +305,23 @@ def test_gradcheck_finds_wrong_gradients():
         nn.gradcheck(lambda x: x, nn.ones(2))
 
 
+def test_gradcheck_compares_each_output_with_its_own_differences():
+    x, y = T([3.0, 1.0]), T([2.0, 5.0])
+    assert nn.gradcheck(lambda x: (x.argmax(), x.detach() * 2, x * 3), x)
+    assert nn.gradgradcheck(lambda x, y: x * 3 + y**2, (x, y), nn.Tensor(np.ones(2)))
+    assert nn.gradcheck(lambda x: nn.Tensor(np.ones(2)), x)
+    message = "where the inputs change any, got none that does and output 1 changed by input 0"
+    with pytest.raises(RuntimeError, match=message):
+        nn.gradcheck(lambda x: (nn.Tensor(np.ones(2)), x.detach() * 2), x)
+    assert not nn.gradcheck(lambda x: x.detach() * 2, x, raise_exception=False)
+
+
+def test_gradcheck_records_what_it_is_given():
+    with nn.no_grad():
+        assert nn.gradgradcheck(lambda x: x**3, T([3.0, 1.0]))
+        assert not nn.gradcheck(lambda x: x * x.detach(), T([3.0, 1.0]), raise_exception=False)
+
+
 def test_gradcheck_asks_for_all_inputs_and_for_each_alone(monkeypatch):
     def alone(output, inputs, *args, **options):
         found = grad(output, inputs, *args, **options)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import beside, to_host
+from .._arrays import beside, namespace, to_host
 from ._backward import grad
 from ._documents import complete
 from ._tape import enable_grad, is_grad_enabled, no_grad
@@ -81,7 +81,8 @@ def gradcheck(
     Raises
     ------
     RuntimeError
-        If a gradient differs: it names the input and the output.
+        If a gradient differs: it names the input and the output. Outputs that need no gradient are
+        not compared, but where none needs one they must not change.
 
     Examples
     --------
@@ -101,12 +102,22 @@ def gradcheck(
                 f"nn.gradcheck: inputs must be float64, got {given[i].dtype} for input {i} "
                 "(differences of float32 have no digits left)"
             )
-    outputs = [o for o in _listed(function(*given)) if o.requires_grad]
+    with enable_grad():
+        results = _listed(function(*given))
+    outputs = {k: o for k, o in enumerate(results) if o.requires_grad}
     wanted = [given[i] for i in checked]
-    tape = [_by_the_tape(output, wanted) for output in outputs]
+    tape = {k: _by_the_tape(output, wanted) for k, output in outputs.items()}
     for place, i in enumerate(checked):
         numeric = _differences(function, given, i, eps)
-        for k, output in enumerate(outputs):
+        moved = [k for k, found in enumerate(numeric) if not np.allclose(found, 0, rtol, atol)]
+        if moved and not outputs:
+            if not raise_exception:
+                return False
+            raise RuntimeError(
+                "nn.gradcheck: an output must need a gradient where the inputs change any, got "
+                f"none that does and output {moved[0]} changed by input {i}"
+            )
+        for k, output in outputs.items():
             analytic = tape[k][place]
             if numeric and not np.allclose(analytic, numeric[k], rtol=rtol, atol=atol):
                 if not raise_exception:
@@ -167,7 +178,8 @@ def gradgradcheck(
     """
     given = list(inputs) if isinstance(inputs, tuple | list) else [inputs]
     places = [i for i, v in enumerate(given) if isinstance(v, Tensor) and v.requires_grad]
-    outputs = [o for o in _listed(function(*given)) if o.requires_grad]
+    with enable_grad():
+        outputs = [o for o in _listed(function(*given)) if o.requires_grad]
     if grad_outputs is None:
         rng = np.random.default_rng(0)
         drawn = [rng.normal(size=o.shape).astype(o.dtype) for o in outputs]
@@ -185,7 +197,10 @@ def gradgradcheck(
             results = [o for o in _listed(function(*values)) if o.requires_grad]
             found = grad(results, [values[i] for i in places], factors, create_graph=kept,
                          allow_unused=True)  # fmt: skip
-        return tuple(g for g in found if g is not None)
+        return tuple(
+            Tensor(namespace(values[i].data).zeros_like(values[i].data)) if g is None else g
+            for i, g in zip(places, found, strict=True)
+        )
 
     return gradcheck(first, (*given, *weights), eps, atol, rtol, raise_exception)
 
