@@ -408,6 +408,84 @@ def test_a_layer_that_drops_or_is_watched_runs_part_by_part():
     assert rule() == "add"
 
 
+def own_gelu():
+    def gelu(x):
+        return 3 * x
+
+    return gelu
+
+
+class OwnUnits(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def own_forward(name):
+    def change(layer):
+        part = getattr(layer, name)
+        forward = part.forward
+        part.forward = lambda *given, **more: (
+            (2 * forward(*given, **more)[0], None) if name == "self_attn" else 2 * forward(*given)
+        )
+
+    return change
+
+
+def own_weight(part, name):
+    def change(layer):
+        place = getattr(layer, part)
+        value = 2 * getattr(place, name).detach()
+        delattr(place, name)
+        setattr(place, name, value)
+
+    return change
+
+
+def no_norm(layer):
+    del layer.norm1
+    layer.norm1 = lambda x: x
+
+
+@pytest.mark.parametrize("change", [
+    lambda layer: setattr(layer, "activation", own_gelu()),
+    lambda layer: setattr(layer, "linear1", jittered(OwnUnits(8, 12, **F64))),
+    *map(own_forward, ("self_attn", "norm1", "norm2", "linear1", "linear2", "dropout")),
+    own_weight("linear1", "bias"), own_weight("linear2", "weight"), own_weight("norm2", "bias"),
+    own_weight("self_attn", "in_proj_weight"), no_norm,
+])  # fmt: skip
+def test_a_layer_runs_the_parts_that_it_was_given(change):
+    layer = jittered(nn.TransformerEncoderLayer(8, 2, 12, 0.0, **ONE_NODE, **F64)).eval()
+    x = randn(2, 3, 8)
+    plain = layer(x)
+    change(layer)
+    middle = x + layer.self_attn(*[layer.norm1(x)] * 3)[0]
+    units = layer.activation(layer.linear1(layer.norm2(middle)))
+    want = middle + layer.linear2(layer.dropout(units))
+    np.testing.assert_allclose(layer(x).data, want.data, rtol=1e-12, atol=1e-13)
+    with nn.no_grad():
+        cached = layer(x, cache=nn.KVCache())
+    np.testing.assert_allclose(cached.data, want.data, rtol=1e-12, atol=1e-13)
+    assert np.abs(plain.data - want.data).max() > 1e-3
+
+
+@pytest.mark.parametrize("function", [
+    nn.functional.gelu, nn.functional.silu, nn.relu, nn.tanh, nn.Tensor.tanh,
+])  # fmt: skip
+def test_a_layer_knows_activations_by_the_functions_themselves(function):
+    layer = nn.TransformerEncoderLayer(8, 2, 12, 0.0, **ONE_NODE | {"activation": function})
+    assert layer(randn(2, 3, 8).float())._node.rule is encoder_layer
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+@pytest.mark.parametrize("shape", [(0, 5, 8), (3, 0, 8), (0, 0, 8)])
+def test_a_layer_of_no_sequences_or_no_places(shape, ahead):
+    layer = nn.TransformerEncoderLayer(8, 2, 12, 0.0, **ONE_NODE | {"norm_first": ahead})
+    x = nn.zeros(*shape).requires_grad_()
+    layer(x).sum().backward()
+    assert x.grad.shape == shape
+    assert not any(p.grad.data.any() for p in layer.parameters())
+
+
 def test_layers_of_a_stack_are_copies_and_survive_pickling():
     layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, **F64)
     model = nn.TransformerEncoder(layer, 3).eval()

@@ -250,6 +250,12 @@ def test_fused_pairs_equal_single_layers(activation):
     both(x)
     activation._forward_hooks.clear()
     assert seen == [1]
+    for layer in (first, activation):
+        forward = layer.forward
+        layer.forward = lambda x, forward=forward: 2 * forward(x)
+        assert _fusion.fuse([first, activation]) is None
+        del layer.forward
+    assert _fusion.fuse([first, activation]) is not None
 
 
 def test_normalisation_layers():

@@ -281,7 +281,7 @@ class MultiheadAttention(Module):
     @property
     def simple(self) -> bool:
         """Whether queries, keys and values come from one projection of batches that lead."""
-        added = self._parameters["bias_k"] is not None or self.add_zero_attn
+        added = self.bias_k is not None or self.add_zero_attn
         return self._joined and self.batch_first and not added
 
     def evaluated(self, x: Any, padding: Any, causal: bool, cache: Any, positions: Any) -> Any:

@@ -7,6 +7,7 @@ of the activation into that of its result.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,24 @@ from ...ops.linear import ACTIVATIONS, backward, forward
 from .. import _tape
 from .. import functional as F
 from .._backward import recomputed
+from .._functions import FUNCTIONS
 from .._tape import Node, Rule
 from .._tensor import Tensor
 from ..functional._attention import placed, settings
 from ..functional._dense import _slope, dense, dense_forward
 from ._attention import MultiheadAttention, joint_attention, values_of
 from ._layers import LayerNorm, Linear
+from ._module import untouched
 from ._positions import alibi_slopes
 from ._simple import LAYERS
 
-_FUSED = frozenset(("relu", "gelu", "silu", "tanh"))
+# By the functions themselves: others may have the same names.
+_FUSED = {
+    id(getattr(place, name)): name
+    for place in (F, SimpleNamespace(**FUNCTIONS), Tensor)
+    for name in ("relu", "gelu", "silu", "tanh")
+    if hasattr(place, name)
+}
 _PARTS: Any = (
     ("norm1", LayerNorm), ("norm2", LayerNorm), ("linear1", Linear), ("linear2", Linear),
     ("dropout", LAYERS["Dropout"]), ("dropout1", LAYERS["Dropout"]),
@@ -87,7 +96,7 @@ _BRANCHES = ((1, _attend, _attend_gradients), (7, _feed, _feed_gradients))
 
 def _forward(x: Any, *parameters: Any, **options: Any) -> Any:
     given, kept = (x, *parameters), []
-    rows = x.reshape(-1, x.shape[-1])
+    rows, recorded = x.reshape(-1, x.shape[-1]), _tape.recording.get()
     for (at, branch, _), eps in zip(_BRANCHES, options["eps"], strict=True):
         scales, weights = given[at : at + 2], given[at + 2 : at + 6]
         if options["ahead"]:
@@ -97,7 +106,9 @@ def _forward(x: Any, *parameters: Any, **options: Any) -> Any:
         else:
             out, values = branch(rows, weights, options)
             rows, normed = _normed(elementwise.add(rows, out, out=out), eps, *scales)
-        kept += [normed, values]
+        if recorded:
+            kept += [normed, values]
+        del normed, values
     return rows.reshape(x.shape), (kept,)
 
 
@@ -145,32 +156,51 @@ encoder_layer: Rule = Rule(
 
 def activation_of(layer: Any) -> str | None:
     """The activation of a layer in the table of elementwise functions, None if it is not there."""
-    name = getattr(layer.activation, "__name__", "")
-    return name if name in _FUSED else None
+    return _FUSED.get(id(layer.activation))
 
 
-def _plain(layer: Any, data: Any) -> bool:
-    """Whether no part is changed or watched or drops anything, so that ops alone may run."""
+def unchanged(part: Any, kind: type) -> bool:
+    """Whether a call of a part is the forward pass of its kind, which nothing watches."""
+    return type(part) is kind and untouched(part)
+
+
+def _plain(layer: Any, data: Any) -> list[Any] | None:
+    """The parameters if no part is changed or watched or drops anything: ops alone may run then."""
     parts = layer._modules
-    own = parts["self_attn"]
-    if type(own) is not MultiheadAttention or not own.simple or (own.dropout and own.training):
-        return False
-    watched: list[Any] = [own, own._modules["out_proj"]]
+    own: Any = parts.get("self_attn")
+    if (
+        not unchanged(own, MultiheadAttention)
+        or not own.simple
+        or (own.dropout and own.training)
+        or not unchanged(own._modules.get("out_proj"), Linear)
+    ):
+        return None
     for name, kind in _PARTS:
-        part = parts[name]
-        if type(part) is not kind or (name[0] == "d" and part.p and part.training):
-            return False
-        watched.append(part)
-    return (
-        type(watched[1]) is Linear
-        and not any(part._forward_hooks or part._forward_pre_hooks for part in watched)
-        and type(data) is np.ndarray
-        and data.ndim == 3
-        and data.dtype.char in "fd"
-        and activation_of(layer) is not None
-        and not _tape._anomalies
-        and _tape.autocast.get() is None
-    )
+        part = parts.get(name)
+        if not unchanged(part, kind) or (name[0] == "d" and part.p and part.training):
+            return None
+    if (
+        type(data) is not np.ndarray
+        or data.ndim != 3
+        or data.dtype.char not in "fd"
+        or activation_of(layer) is None
+        or _tape._anomalies
+        or _tape.autocast.get() is not None
+    ):
+        return None
+    try:
+        parameters = _parameters(layer)
+    except KeyError:  # attributes that are no parameters took their places
+        return None
+    d, f = data.shape[-1], parts["linear1"].out_features
+    shapes = ((d,), (3 * d, d), (d, d), (d,), (f, d), (d, f))
+    if (
+        own.num_heads * own.head_dim != d
+        or any(w is None or w.shape != s for w, s in zip(parameters[::2], shapes, strict=True))
+        or any(p is not None and p.dtype != data.dtype for p in parameters)
+    ):
+        return None
+    return parameters
 
 
 def _parameters(layer: Any) -> list[Any]:
@@ -190,20 +220,13 @@ def _parameters(layer: Any) -> list[Any]:
 
 def as_node(layer: Any, x: Tensor, mask: Any, padding: Any, causal: bool) -> Tensor | None:
     """A layer's output; None where it must run part by part."""
-    if not _plain(layer, x.data):
+    parameters = _plain(layer, x.data)
+    parts = layer._modules
+    if parameters is None or parts["self_attn"].rotary is not None:
         return None
-    parts, parameters = layer._modules, _parameters(layer)
     own, norms = parts["self_attn"], (parts["norm1"], parts["norm2"])
-    n, t, d = x.shape
-    h, e, f = own.num_heads, own.head_dim, parts["linear1"].out_features
-    shapes = ((d,), (3 * d, d), (d, d), (d,), (f, d), (d, f))
-    if (
-        own.rotary is not None
-        or h * e != d
-        or any(w is None or w.shape != s for w, s in zip(parameters[::2], shapes, strict=True))
-        or any(p is not None and p.dtype != x.dtype for p in parameters)
-    ):
-        return None
+    n, t, _ = x.shape
+    h, e = own.num_heads, own.head_dim
     added, seen, causal = own._masks(n, t, t, padding, mask, causal, 0)
     if added is not None:
         return None
@@ -225,9 +248,9 @@ def evaluated(
     """
     x = given.data
     parts: dict[str, Any] = layer._modules
-    own, first, second = parts["self_attn"], parts["linear1"], parts["linear2"]
-    if not _plain(layer, x) or x.dtype != own.out_proj._parameters["weight"].data.dtype:
+    if _plain(layer, x) is None:
         return None
+    own, first, second = parts["self_attn"], parts["linear1"], parts["linear2"]
     n, t, d = x.shape
     rows, ahead = x.reshape(n * t, d), layer.norm_first
 

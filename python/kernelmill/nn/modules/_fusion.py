@@ -9,6 +9,7 @@ from .. import _tape
 from ..functional._dense import _slope, dense
 from ._convolution import LAYERS as CONVOLUTIONS
 from ._layers import Linear
+from ._module import untouched
 from ._simple import LAYERS
 
 # What the layers are called in the table of elementwise functions, and their one parameter.
@@ -29,7 +30,8 @@ _CONVOLUTIONS = tuple(CONVOLUTIONS[f"Conv{axes}d"] for axes in (1, 2, 3))
 def fuse(layers: list[Any]) -> Callable[[Any], Any] | None:
     """Two layers as one function, or None where they must run one by one.
 
-    Layers with hooks are never fused, nor are subclasses, nor anything in anomaly mode.
+    Layers with hooks or a forward of their own are never fused, nor are subclasses, nor anything in
+    anomaly mode.
     """
     if len(layers) < 2 or _tape._anomalies:
         return None
@@ -38,7 +40,7 @@ def fuse(layers: list[Any]) -> Callable[[Any], Any] | None:
     if not (convolution or type(first) is Linear):
         return None
     name = _ACTIVATIONS.get(type(second))
-    if name is None or any(m._forward_hooks or m._forward_pre_hooks for m in layers):
+    if name is None or not (untouched(first) and untouched(second)):
         return None
     activation, parameter = name(second)
     if convolution:

@@ -17,7 +17,7 @@ from .._tensor import Tensor, as_tensor
 from ..functional._dense import dense
 from ._attention import MultiheadAttention
 from ._containers import ModuleList
-from ._encoder import activation_of, as_node, evaluated
+from ._encoder import activation_of, as_node, evaluated, unchanged
 from ._layers import LayerNorm, Linear
 from ._module import Module
 from ._simple import LAYERS
@@ -55,7 +55,7 @@ class _Layer(Module):
     def _feed(self, x: Tensor) -> Tensor:
         first = self.linear1
         fused = activation_of(self)
-        if fused and not (first._forward_hooks or first._forward_pre_hooks or _tape._anomalies):
+        if fused and unchanged(first, Linear) and not _tape._anomalies:
             units = dense(x, first.weight, first.bias, fused)
         else:
             units = self.activation(first(x))
