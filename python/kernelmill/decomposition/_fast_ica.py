@@ -156,8 +156,9 @@ class FastICA(Projection):
         rows = self._rows(X, reset=True, deferred=True)
         mean, K, count = self._whitening(rows)
         k = len(K)
-        W = generator(seed_of(self.random_state), 0).normal(size=(k, k))
-        if self.w_init is not None:
+        if self.w_init is None:
+            W = generator(seed_of(self.random_state), 0).normal(size=(k, k))
+        else:
             W = as_numbers(self.w_init, "w_init", rows.owner)
             if W.shape != (k, k):
                 raise ValueError(
@@ -278,12 +279,15 @@ class FastICA(Projection):
         return step, move
 
     def _learned(self, W: np.ndarray, mean: np.ndarray, K: np.ndarray, done: int) -> dict[str, Any]:
-        components = signed(W @ K)
+        raw = W @ K
+        components = signed(raw)
+        # Rows of K are orthogonal, those of W orthonormal: the pseudo-inverse needs no SVD. A step
+        # of Newton's squares what rounding has left of that (1e-10 where scales differ by 1e5).
+        signs = np.sign(np.einsum("ij,ij->i", raw, components))
+        inverse = (K.T / np.einsum("ij,ij->i", K, K)) @ (W * signs[:, None]).T
         return {
             "components_": components,
-            "mixing_": np.linalg.pinv(
-                components, rtol=max(components.shape) * np.finfo(np.float64).eps
-            ),
+            "mixing_": 2 * inverse - inverse @ (components @ inverse),
             "mean_": mean,
             "whitening_": K,
             "n_iter_": done,
