@@ -331,3 +331,16 @@ def test_a_vertex_is_proved_or_left_to_the_solver():
     assert _vertex.least(A, t, 0.5 * ones, 0.5 * ones, np.array([3]), 1, 1e-9) is None
     singular = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
     assert _vertex.least(singular, t[:3], ones[:3], ones[:3], np.array([0, 1]), 9, 1e-9) is None
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("solver", ["highs", "highs-ds"])
+def test_coefficients_that_the_penalty_holds_at_zero_are_zeros(solver, sparse):
+    for seed in (0, 2, 6):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(200, 20))
+        y = X[:, :5] @ rng.uniform(5, 90, 5) + rng.normal(size=200)
+        rows = scipy.sparse.csr_matrix(X) if sparse else X
+        coef = QuantileRegressor(quantile=0.6, alpha=0.01, solver=solver).fit(rows, y).coef_
+        other = QuantileRegressor(quantile=0.6, alpha=0.01, solver="highs-ipm").fit(rows, y).coef_
+        np.testing.assert_array_equal(coef != 0, np.abs(other) > 1e-9)

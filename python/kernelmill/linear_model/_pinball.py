@@ -58,6 +58,7 @@ _CROSSING = 1e-8  # of a typical target
 _PASSES = 100  # of smoothing: programs find the way from there
 _SMALL_PROGRAM = 1 << 17  # numbers of a program that is solved from vertex to vertex
 _VERTICES = 12  # the most, for each parameter
+_ROUNDING = 1e-12  # of the largest number of a line: a multiplier of 0
 _COLLINEAR = 1e-3  # share of a feature that others do not explain
 _EPS = float(np.finfo(np.float64).eps)
 MOST_ROUNDS = 30  # programs, each with more variables
@@ -549,6 +550,11 @@ class Problem:
             )
         lines = np.zeros((k, d + 1))
         lines[:, :size] = -np.asarray(result.eqlin.marginals).reshape(k, size)
+        # The penalty holds those inside its limits at 0, but for rounding of the multipliers.
+        variables = sum(map(len, targets))
+        inside = np.abs(result.x[variables : variables + k * d]) < limits
+        small = np.abs(lines[:, :d]) <= _ROUNDING * np.abs(lines).max()
+        lines[:, :d][inside.reshape(k, d) & small] = 0.0
         return lines, -float(result.fun) * unit, int(result.nit)
 
     def _vertices(

@@ -68,6 +68,7 @@ def least(
             a[basis] = np.clip(own, -down[basis], up[basis])
             value = float(up @ np.maximum(r, 0.0) + down @ np.maximum(-r, 0.0))
             proved = value - float(a @ t) <= _GAP * max(value, small)
+            c[_zeros(A[basis], t[basis])] = 0.0
             return (c, a, count) if proved else None
         lengths = np.sqrt(np.einsum("ij,ij->j", inverse, inverse))
         leaving = int(np.argmax(np.where(outside > allowed, outside / lengths, -1.0)))
@@ -89,3 +90,8 @@ def least(
         above[basis[leaving]] = upward
         basis[leaving] = met[order[place]]
     return None
+
+
+def _zeros(A: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Numbers that a row with one entry and a target of 0 says are 0, which inverses round."""
+    return np.nonzero(A[(t == 0) & (np.count_nonzero(A, axis=1) == 1)])[1]
