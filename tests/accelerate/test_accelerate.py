@@ -320,6 +320,19 @@ def test_begun_there_goes_on_there(accelerated):
         assert last().reason == "begun by scikit-learn"
 
 
+def test_a_start_that_was_assigned_before_a_fit_is_one(accelerated):
+    """Of many least points the one that is nearest to the start is reached."""
+    rows, values = np.array([[1.0, 1], [-1, -1]]), np.array([1.0, -1])
+    model = sklearn.linear_model.Lasso(0.01, fit_intercept=False, warm_start=True)
+    model.coef_ = np.array([0.0, 0.99])
+    assert model.fit(rows, values).coef_.tolist() == [0, 0.99]
+    assert last().where == "scikit-learn"
+    assert "assigned" in last().reason
+    fresh = sklearn.linear_model.Lasso(0.01, fit_intercept=False, warm_start=True)
+    assert abs(fresh.fit(rows, values).coef_[1]) < 0.5
+    assert last().where == "kernelmill"
+
+
 # --- theirs runs, never in silence ----------------------------------------------------------------
 
 

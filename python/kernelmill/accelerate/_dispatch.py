@@ -175,8 +175,11 @@ def run(
     if fits or (model is None and vars(estimator).get(_ASSIGNED)):
         given, reason = _prepared(entry, owner, estimator)
         goes_on = name == "partial_fit" or getattr(estimator, "warm_start", False) is True
-        if not reason and goes_on and model is None and "n_features_in_" in vars(estimator):
+        own = vars(estimator)
+        if not reason and goes_on and model is None and "n_features_in_" in own:
             reason = f"begun by {entry.library}"
+        elif not reason and goes_on and model is None and any(map(_is_fitted_name, own)):
+            reason = "it goes on from attributes that were assigned before a fit"
         elif not reason and not (model is not None and (goes_on or entry.assigned)):
             goes_on, restore = False, _random_state(estimator)
     elif model is None:
