@@ -294,3 +294,17 @@ def test_contributions_add_up(init):
         own = sum(tree.predict_contributions(X) for tree in trees) * model.learning_rate
         first = phi if phi.ndim == 2 else phi[:, :, 0]
         np.testing.assert_allclose(first[:, :-1], own[:, :-1], atol=1e-12)
+
+
+def test_what_is_wrong_with_the_init_is_said():
+    from sklearn.svm import NuSVR
+
+    X = np.arange(20.0)[:, None]
+    with pytest.raises(ValueError, match="'nu' parameter of NuSVR"):
+        GradientBoostingRegressor(init=NuSVR(nu=1.5)).fit(X, X[:, 0])
+
+
+def test_held_rows_with_all_of_a_class_are_refused():
+    model = GradientBoostingClassifier(n_iter_no_change=5, validation_fraction=0.8, random_state=0)
+    with pytest.raises(ValueError, match="leaves 1 of 2 classes"):
+        model.fit(np.ones((10, 1)), [0, 0] + 8 * [1])

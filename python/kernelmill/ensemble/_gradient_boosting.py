@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
@@ -162,6 +162,13 @@ class GradientBoosting(AsSequence, Estimator):
         held = None
         if self.n_iter_no_change is not None:
             train, chosen = hold_out(self, given, len(dense), self._seed)
+            left, all_classes = len(np.unique(targets[train])), len(np.unique(targets))
+            if classes and left < all_classes:
+                raise ValueError(
+                    f"{owner}: validation_fraction must leave rows of every class to train on, got "
+                    f"{self.validation_fraction!r}, which leaves {left} of {all_classes} classes "
+                    "(The training data after the early stopping split is missing some classes.)"
+                )
             held = dense[chosen], targets[chosen], weight[chosen]
             dense, targets, weight = dense[train], targets[train], weight[train]
             given = given[train]
@@ -202,6 +209,8 @@ class GradientBoosting(AsSequence, Estimator):
                     X, given
                 )
             except TypeError as error:
+                if not uneven or has_fit_parameter(model, "sample_weight"):
+                    raise
                 raise ValueError(
                     f"{type(self).__name__}: init must take sample_weight in fit, got "
                     f"{type(model).__name__} (The initial estimator does not support sample "
