@@ -329,13 +329,13 @@ void TallySearch::search(std::size_t depth, const std::int32_t* ranks, const Mar
       cross[b] += total * x;
     }
   }
-  double top = -1.0;
+  double top = kNone;
   const double whole_before = whole_ / node.W;
   for (index_t b = 1; b < bins; ++b) {  // the last cut belongs to the caller
     const double other = whole_ - 2 * cross[b] + own[b];
     const double gain = own[b] / w[b] + other / (node.W - w[b]) - whole_before;
     const bool fits = (count[b] >= node.min_leaf) & (node.n - count[b] >= node.min_leaf);
-    gains[b] = fits ? gain : -1.0;
+    gains[b] = fits ? gain : kNone;
     top = std::max(top, gains[b]);
   }
   double least = std::max({top, floor_, best_->gain}) - node.slack;
@@ -382,8 +382,8 @@ void TallySearch::search(std::size_t depth, const std::int32_t* ranks, const Mar
       begin += static_cast<std::size_t>(size);
       least = std::max(least, best_->gain - node.slack);
     }
-    if (b + 1 < bins && gains[b + 1] >= 0 && gains[b + 1] >= least &&
-        gains[b + 1] > best_->gain + node.slack) {
+    // Gains of 0 may be rounded to less.
+    if (b + 1 < bins && gains[b + 1] >= least && gains[b + 1] > best_->gain + node.slack) {
       const auto end = static_cast<std::int32_t>(static_cast<std::uint32_t>(lo) +
                                                  (static_cast<std::uint32_t>(b + 1) << shift) - 1);
       *best_ = {gains[b + 1], end, w[b + 1], count[b + 1]};

@@ -79,9 +79,7 @@ def test_classifier_is_scikit_learns_where_the_best_split_is_unique(criterion, c
     theirs.fit(X, y, w)
     assert_same_tree(ours.tree_, theirs.tree_)
     np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-12)
-    np.testing.assert_allclose(
-        ours.feature_importances_, theirs.feature_importances_, atol=1e-10
-    )
+    np.testing.assert_allclose(ours.feature_importances_, theirs.feature_importances_, atol=1e-10)
     assert ours.get_depth() == theirs.get_depth()
     assert ours.get_n_leaves() == theirs.get_n_leaves()
     path, want = ours.decision_path(X), theirs.decision_path(X)
@@ -361,6 +359,16 @@ def test_exclusive_or(model, weight):
     fitted = clone(model).fit(X, y, w)
     assert fitted.get_n_leaves() == 4
     np.testing.assert_array_equal(fitted.predict(X), y)
+
+
+@pytest.mark.parametrize("counts", [[5, 1, 5, 3, 3], [2, 2, 5, 1, 2], [3, 2, 5, 2, 2]], ids=str)
+@pytest.mark.parametrize("times", [(7, 4), (8, 9), (10, 1)], ids=str)
+def test_a_cut_between_equal_shares_is_a_cut(counts, times):
+    """Its gain of 0 may be rounded to less; what is below it may still be cut."""
+    rows = [np.repeat(np.arange(5), np.array(counts) * t) for t in times]
+    X = np.repeat([0.0, 1.0], [len(own) for own in rows])[:, None]
+    tree = DecisionTreeClassifier().fit(X, np.concatenate(rows)).tree_
+    assert tree.n_node_samples.tolist() == [len(X), *(len(own) for own in rows)]
 
 
 @pytest.mark.parametrize("criterion", ["squared_error", "absolute_error", "friedman_mse"])
