@@ -1,4 +1,4 @@
-"""Threads of LAPACK: one for small matrices, and as many as before afterwards."""
+"""Threads of LAPACK: one for small matrices, and as many as before afterwards; eigenvalues."""
 
 import os
 import threading
@@ -8,7 +8,12 @@ import pytest
 from threadpoolctl import ThreadpoolController
 
 from kernelmill._estimator import _linalg
-from kernelmill._estimator._linalg import _one_thread, lapack_threads, numpy_on_one_thread
+from kernelmill._estimator._linalg import (
+    _one_thread,
+    lapack_threads,
+    numpy_on_one_thread,
+    some_eigenpairs,
+)
 from kernelmill.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 
 
@@ -130,3 +135,14 @@ def test_a_child_is_not_bound_to_a_thread_that_it_lacks(two):
         if child == 0:  # the thread that set the limit is the child's own
             os._exit(0 if _one_thread._depth == 1 else 1)
         assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("n", [66, 70, 100, 300])
+def test_some_of_equal_eigenvalues(n):
+    S = np.eye(n) - 1 / n
+    for k in (1, 2, 12):
+        for first, want in ((n - k, np.ones(k)), (0, np.arange(k) > 0)):
+            values, vectors = some_eigenpairs(S, first, first + k - 1)
+            np.testing.assert_allclose(values, want, atol=1e-13)
+            np.testing.assert_allclose(vectors.T @ vectors, np.eye(k), atol=1e-13)
+            np.testing.assert_allclose(S @ vectors, vectors * values, atol=1e-13)

@@ -9,6 +9,7 @@ from sklearn.metrics.pairwise import pairwise_kernels
 
 import kernelmill
 from kernelmill.decomposition import PCA, KernelPCA
+from kernelmill.manifold import ClassicalMDS, Isomap
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 5)) * [3, 2.5, 2, 1.5, 1] + 2
@@ -116,6 +117,20 @@ def test_bad_input_is_refused():
         KernelPCA(kernel="precomputed", fit_inverse_transform=True).fit(X @ X.T)
     with pytest.raises(NotFittedError, match="fit_inverse_transform must be True"):
         KernelPCA(2).fit(X).inverse_transform(np.ones((1, 2)))
+
+
+@pytest.mark.parametrize("n", [70, 100, 300])
+def test_rows_that_are_equally_far_apart(n):
+    rows = np.random.default_rng(0).normal(size=(n, 3))
+    for solver in ("auto", "dense"):
+        model = KernelPCA(2, kernel="rbf", gamma=1e9, eigen_solver=solver).fit(rows)
+        np.testing.assert_allclose(model.eigenvalues_, [1, 1])
+    far = 1 - np.eye(n)
+    for places in (
+        ClassicalMDS(2, metric="precomputed").fit_transform(far),
+        Isomap(n_neighbors=n - 1, metric="precomputed").fit_transform(far),
+    ):
+        np.testing.assert_allclose(places.T @ places, np.eye(2) / 2, atol=1e-12)
 
 
 def test_bits_do_not_depend_on_threads(tmp_path):

@@ -12,6 +12,7 @@ import threading
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 import scipy.linalg
 import scipy.linalg.lapack
 import scipy.special
@@ -94,6 +95,21 @@ numpy_on_one_thread = _OneThread("numpy.libs")
 def lapack_threads(order: int) -> AbstractContextManager:
     """A context in which LAPACK uses as many threads as matrices of this order are worth."""
     return _one_thread if order <= _ALONE else contextlib.nullcontext()
+
+
+def some_eigenpairs(
+    S: np.ndarray, first: int, last: int, *, check_finite: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues first, ..., last of a symmetric matrix, rising, and their vectors as columns.
+
+    Where many eigenvalues are equal but for rounding, as of a centred identity, LAPACK's choice by
+    number may give fewer or none; then all of them are computed.
+    """
+    values, vectors = scipy.linalg.eigh(S, subset_by_index=(first, last), check_finite=check_finite)
+    if len(values) <= last - first:
+        values, vectors = scipy.linalg.eigh(S, driver="evd", check_finite=check_finite)
+        values, vectors = values[first : last + 1], vectors[:, first : last + 1]
+    return values, vectors
 
 
 def special(array: Any) -> Any:

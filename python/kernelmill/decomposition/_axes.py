@@ -19,7 +19,7 @@ import scipy.linalg
 import scipy.sparse.linalg
 
 from kernelmill._arrays import is_sparse, to_host
-from kernelmill._estimator._linalg import lapack_threads
+from kernelmill._estimator._linalg import lapack_threads, some_eigenpairs
 from kernelmill._estimator._moments import pilot
 from kernelmill._estimator._rows import Rows
 from kernelmill.ops import matmul, moments, random
@@ -163,9 +163,8 @@ def top(S: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     if not k:
         return _NONE, np.empty((0, d))
     if d > 64 and 4 * k < d:
-        chosen = [d - k, d - 1]
         with lapack_threads(d):
-            values, vectors = scipy.linalg.eigh(S, subset_by_index=chosen, check_finite=False)
+            values, vectors = some_eigenpairs(S, d - k, d - 1, check_finite=False)
     else:
         with lapack_threads(d):
             values, vectors = np.linalg.eigh(S)

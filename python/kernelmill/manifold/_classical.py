@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse.linalg
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
-from kernelmill._estimator._linalg import lapack_threads
+from kernelmill._estimator._linalg import lapack_threads, some_eigenpairs
 from kernelmill.decomposition._krylov import soonest
 from kernelmill.manifold._laplacian import WHOLE
 from kernelmill.manifold._rows import Manifold, magnitude_of, normals, refuse_negative, turned
@@ -148,9 +147,7 @@ def leading(
         values, vectors = found[0][::-1], found[1][::-1].T
     elif n <= WHOLE or k >= n - 1:
         with lapack_threads(n):
-            values, vectors = scipy.linalg.eigh(
-                B, subset_by_index=(n - k, n - 1), check_finite=False
-            )
+            values, vectors = some_eigenpairs(B, n - k, n - 1, check_finite=False)
     else:
         v0 = normals(0, 11, n, 1).ravel()
         with lapack_threads(k):  # a product with one vector waits for the memory

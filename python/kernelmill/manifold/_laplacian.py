@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse
 import scipy.sparse.linalg
 
 from kernelmill._arrays import is_sparse
-from kernelmill._estimator._linalg import lapack_threads
+from kernelmill._estimator._linalg import lapack_threads, some_eigenpairs
 from kernelmill.decomposition._krylov import soonest
 from kernelmill.manifold._rows import normals, turned
 
@@ -96,9 +95,7 @@ def smoothest(
         L = -(S.toarray() if sparse else S).T  # in the order of LAPACK
         L[np.diag_indices(n)] += diagonal
         with lapack_threads(n):
-            values, g = scipy.linalg.eigh(
-                L, subset_by_index=(0, k - 1), overwrite_a=True, check_finite=False
-            )
+            values, g = some_eigenpairs(L, 0, k - 1, check_finite=False)
     else:
         v0 = normals(seed, 11, n, 1).ravel()
         count = min(n - 1, max(2 * k + 1, 20, int(np.sqrt(n)) if not factors else 0))
@@ -118,7 +115,7 @@ def smoothest(
                 if n > _MOST_WHOLE:
                     raise
                 L = np.diag(diagonal) - (S.toarray() if sparse else S)
-                values, g = scipy.linalg.eigh(L, subset_by_index=(0, k - 1))
+                values, g = some_eigenpairs(L, 0, k - 1)
         else:
             L = scipy.sparse.diags_array(diagonal) - S
             values, g = near_zero(L, k, shift=1e-5 * top, tol=tol, v0=v0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse
 import scipy.sparse.linalg
 from sklearn.utils.validation import check_is_fitted
@@ -13,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from kernelmill._docstrings import complete
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
-from kernelmill._estimator._linalg import lapack_threads
+from kernelmill._estimator._linalg import lapack_threads, some_eigenpairs
 from kernelmill._estimator._random import seed_of
 from kernelmill.manifold._laplacian import WHOLE, factors
 from kernelmill.manifold._rows import Neighbourly, normals, turned
@@ -350,7 +349,7 @@ def flattest(M: Any, q: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         full = (full + full.T) / 2
         full += mean  # the constant vector gets the largest eigenvalue
         with lapack_threads(n):
-            values, vectors = scipy.linalg.eigh(full, subset_by_index=(0, min(q, n - 1) - 1))
+            values, vectors = some_eigenpairs(full, 0, min(q, n - 1) - 1)
         return np.maximum(values, 0), turned(vectors)
     shift = _SHIFT * mean
     factor = factors(M.T + shift * scipy.sparse.eye_array(n, format="csc"))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 import scipy.sparse.linalg
 
 from kernelmill._arrays import is_sparse
-from kernelmill._estimator._linalg import lapack_threads
+from kernelmill._estimator._linalg import lapack_threads, some_eigenpairs
 from kernelmill.manifold._rows import normals, turned
 
 _WHOLE = 1200  # rows or features up to which all eigenvectors are computed
@@ -42,10 +41,10 @@ def principal(X: Any, q: int, seed: int) -> np.ndarray:
         C = X.astype(np.float64, order="C") - mean
         with lapack_threads(min(n, d)):
             if d <= n:
-                vectors = scipy.linalg.eigh(C.T @ C, subset_by_index=(d - k, d - 1))[1]
+                vectors = some_eigenpairs(C.T @ C, d - k, d - 1)[1]
                 places = C @ vectors[:, ::-1]
             else:
-                values, left = scipy.linalg.eigh(C @ C.T, subset_by_index=(n - k, n - 1))
+                values, left = some_eigenpairs(C @ C.T, n - k, n - 1)
                 places = (left * np.sqrt(np.maximum(values, 0)))[:, ::-1]
     places = turned(places)
     deviation = places.std(axis=0)
