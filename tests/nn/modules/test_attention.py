@@ -452,6 +452,7 @@ def no_norm(layer):
     *map(own_forward, ("self_attn", "norm1", "norm2", "linear1", "linear2", "dropout")),
     own_weight("linear1", "bias"), own_weight("linear2", "weight"), own_weight("norm2", "bias"),
     own_weight("self_attn", "in_proj_weight"), no_norm,
+    lambda layer: setattr(layer, "norm1", nn.LayerNorm(8, elementwise_affine=False, **F64)),
 ])  # fmt: skip
 def test_a_layer_runs_the_parts_that_it_was_given(change):
     layer = jittered(nn.TransformerEncoderLayer(8, 2, 12, 0.0, **ONE_NODE, **F64)).eval()

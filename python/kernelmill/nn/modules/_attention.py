@@ -281,8 +281,8 @@ class MultiheadAttention(Module):
     @property
     def simple(self) -> bool:
         """Whether queries, keys and values come from one projection of batches that lead."""
-        added = self.bias_k is not None or self.add_zero_attn
-        return self._joined and self.batch_first and not added
+        plain = self._joined and self.batch_first and not self.add_zero_attn
+        return plain and self._parameters.get("bias_k", self) is None  # not if it is no parameter
 
     def evaluated(self, x: Any, padding: Any, causal: bool, cache: Any, positions: Any) -> Any:
         """Self-attention of a `simple` layer with a cache, on arrays and without dropout.

@@ -36,10 +36,10 @@ _FUSED = {
     if hasattr(place, name)
 }
 _PARTS: Any = (
-    ("norm1", LayerNorm), ("norm2", LayerNorm), ("linear1", Linear), ("linear2", Linear),
-    ("dropout", LAYERS["Dropout"]), ("dropout1", LAYERS["Dropout"]),
-    ("dropout2", LAYERS["Dropout"]),
-)  # fmt: skip
+    *((name, LayerNorm, False) for name in ("norm1", "norm2")),
+    *((name, Linear, False) for name in ("linear1", "linear2")),
+    *((name, LAYERS["Dropout"], True) for name in ("dropout", "dropout1", "dropout2")),
+)
 
 INPUTS = 13  # x, and weight and bias of two norms and four products in the order of the layer
 
@@ -175,9 +175,9 @@ def _plain(layer: Any, data: Any) -> list[Any] | None:
         or not unchanged(own._modules.get("out_proj"), Linear)
     ):
         return None
-    for name, kind in _PARTS:
+    for name, kind, drops in _PARTS:
         part = parts.get(name)
-        if not unchanged(part, kind) or (name[0] == "d" and part.p and part.training):
+        if type(part) is not kind or not untouched(part) or (drops and part.p and part.training):
             return None
     if (
         type(data) is not np.ndarray
@@ -192,13 +192,11 @@ def _plain(layer: Any, data: Any) -> list[Any] | None:
         parameters = _parameters(layer)
     except KeyError:  # attributes that are no parameters took their places
         return None
-    d, f = data.shape[-1], parts["linear1"].out_features
-    shapes = ((d,), (3 * d, d), (d, d), (d,), (f, d), (d, f))
-    if (
-        own.num_heads * own.head_dim != d
-        or any(w is None or w.shape != s for w, s in zip(parameters[::2], shapes, strict=True))
-        or any(p is not None and p.dtype != data.dtype for p in parameters)
-    ):
+    d, f, kind = data.shape[-1], parts["linear1"].out_features, data.dtype
+    shapes = [(d,), (3 * d, d), (d, d), (d,), (f, d), (d, f)]
+    arrays = [p.data for p in parameters if p is not None]
+    fit = [None if w is None else w.data.shape for w in parameters[::2]] == shapes
+    if not fit or own.num_heads * own.head_dim != d or [a for a in arrays if a.dtype != kind]:
         return None
     return parameters
 
