@@ -11,6 +11,10 @@ void forward(MatrixView<const T> x, MatrixView<const T> weight, std::span<const 
   const MatrixView<const T> rows{bias.data(), y.rows, y.cols, 0, 1};
   matmul<T>(x, weight.transposed(), y, T{1}, T{0},
             Finish<T>{rows, kActivations<T>[activation], parameter, z});
+  if (bias.data() != nullptr || kActivations<T>[activation] != nullptr) return;
+  for (index_t i = 0; i < z.rows && z.data != nullptr; ++i) {  // a product alone keeps nothing else
+    for (index_t j = 0; j < z.cols; ++j) z(i, j) = y(i, j);
+  }
 }
 
 template <class T>

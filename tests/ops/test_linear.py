@@ -52,6 +52,7 @@ def forward():
                 x, weight = normal(n, 1100), normal(o, 1100) / 33
                 yield forward_case(f"{n} {o} {name}", x, weight, normal(o), at, 0.5)
         yield forward_case("no bias", normal(20, 30), normal(40, 30), None, 4)
+        yield forward_case("a product alone", normal(20, 30), normal(40, 30))
         yield forward_case("no rows", normal(0, 30), normal(40, 30), normal(40))
         yield forward_case("no inputs", normal(5, 0), normal(40, 0), normal(40), 3)
         yield forward_case("no outputs", normal(5, 3), normal(0, 3), normal(0), 3)
