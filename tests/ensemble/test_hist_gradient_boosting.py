@@ -75,6 +75,15 @@ def test_when_to_stop_has_no_unit(loss, c):
     np.testing.assert_allclose(scaled.predict(X) / c, plain.predict(X), rtol=1e-6)
 
 
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
+def test_early_stopping_refuses_targets_whose_squares_vanish(loss):
+    X, y = noisy(120)
+    options = {"early_stopping": True, "max_iter": 20, "random_state": 0}
+    with pytest.raises(ValueError, match="y must be large enough to be squared in float64"):
+        Regressor(loss, **options).fit(X, 1e-200 * y)
+    assert Regressor(loss, **options).fit(X, 1e-140 * y).n_iter_ > 5
+
+
 @pytest.mark.parametrize("loss", ["poisson", "gamma"])
 def test_positive_targets_in_any_unit(loss):
     X, y = noisy(150)

@@ -189,7 +189,7 @@ class HistGradientBoosting(Levelled):
             train, chosen = self._parts(data.given, n, seed)
             held, data = data.part(np.sort(chosen)), data.part(np.sort(train))
         if self.do_early_stopping_ and self.loss in ("squared_error", "huber"):
-            check_squares(data.y, owner)
+            check_squares(data.y, owner, vanishing=self.scoring == "loss")
         if n > 2**31 - 1:
             raise ValueError(f"{owner}: X must have fewer than 2**31 rows, got {n}")
         if not again:
