@@ -2,7 +2,7 @@
 #pragma once
 
 #include <algorithm>    // std::min, std::max
-#include <cmath>        // std::isfinite, std::floor
+#include <cmath>        // std::isfinite, std::floor, std::ilogb, std::ldexp
 #include <type_traits>  // std::is_same_v
 #include <vector>       // scratch
 
@@ -35,6 +35,7 @@ struct Plot {
   Workspace<Mark> marks;
   Workspace<double> y, weight;
   index_t n = 0;
+  int exponent = 0;  // weights are those given over 2 to this power
   Targets targets{};
   double min_weight = 0, min_gain = 0;
   std::uint64_t seed = 0;
@@ -46,13 +47,28 @@ struct Plot {
     const double* const given = f.weight.rows != 0 ? f.weight.row(tree) : nullptr;
     double total = 0, heaviest = 1;
     bool whole = true;
-    for (index_t i = 0; i < f.y.rows; ++i) {
+    const auto weight_of = [&](index_t i) {
       const double w = given == nullptr ? 1.0 : given[i];
-      rows.data()[n] = static_cast<std::int32_t>(i);
-      n += w > 0;
-      total += w > 0 ? w : 0.0;
-      whole &= w == std::floor(w);
-      heaviest = std::max(heaviest, w);
+      return exponent == 0 ? w : std::ldexp(w, -exponent);
+    };
+    const auto look = [&] {
+      n = 0;
+      total = 0;
+      for (index_t i = 0; i < f.y.rows; ++i) {
+        const double w = weight_of(i);
+        rows.data()[n] = static_cast<std::int32_t>(i);
+        n += w > 0;
+        total += w > 0 ? w : 0.0;
+        whole &= w == std::floor(w);
+        heaviest = std::max(heaviest, w);
+      }
+    };
+    look();
+    // Gains have cubes of weights, which must not leave the range of numbers.
+    if (total > 0 && std::isfinite(total) && !(0x1p-64 < total && total < 0x1p64)) {
+      exponent = std::ilogb(total);
+      look();
+      whole = false;
     }
     if (n == 0) invalid("tree.grow", "weight must be above 0 for some row of each tree, got none");
     const bool binary = f.rule.criterion == kGini && f.classes.size() == 1 && f.classes[0] == 2;
@@ -88,7 +104,7 @@ struct Plot {
     for (index_t j = 0; j < n; ++j) {
       const index_t i = rows.data()[j];
       for (index_t k = 0; k < outputs; ++k) y.data()[j * outputs + k] = f.y(i, k);
-      if (given != nullptr) weight.data()[j] = given[i];
+      if (given != nullptr) weight.data()[j] = weight_of(i);
     }
     targets = {dense<const double>(y.data(), n, outputs),
                {weight.data(), static_cast<std::size_t>(given == nullptr ? 0 : n)},

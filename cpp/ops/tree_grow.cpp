@@ -2,7 +2,7 @@
 // beside them; a feature is looked at through the ranks of its values, gathered for the rows of a
 // node. So what is not drawn costs nothing, and nothing is sorted in advance but ranks.
 #include <algorithm>  // std::min, std::max, std::find, std::push_heap
-#include <cmath>      // std::exp2
+#include <cmath>      // std::exp2, std::ldexp
 #include <cstring>    // std::memcpy
 #include <memory>     // std::unique_ptr
 #include <mutex>      // std::mutex
@@ -494,8 +494,9 @@ double middle(const Field& f, const Built& node) {
 class Emission {
  public:
   Emission(const Field& f, const Grower& top, std::vector<std::unique_ptr<Grower>>& parts,
-           const Grown& grown, index_t tree)
+           const Grown& grown, index_t tree, int exponent)
       : f_(f),
+        exponent_(exponent),
         parts_(parts),
         nodes_(grown.nodes + tree * grown.capacity),
         stats_(grown.stats + tree * grown.capacity * 3),
@@ -547,9 +548,14 @@ class Emission {
     }
     if (next.parent >= 0) nodes_[next.parent].right = static_cast<std::int32_t>(at);
     stats_[3 * at] = own.impurity;
-    stats_[3 * at + 1] = own.mass;
+    stats_[3 * at + 1] = std::ldexp(own.mass, exponent_);
     stats_[3 * at + 2] = static_cast<double>(own.count);
     std::copy_n(next.grower->values.data() + next.node * width_, width_, values_ + at * width_);
+    if (exponent_ != 0 && !f_.classes.empty()) {  // weights of classes
+      for (index_t k = 0; k < width_; ++k) {
+        values_[at * width_ + k] = std::ldexp(values_[at * width_ + k], exponent_);
+      }
+    }
     if (own.feature < 0) {
       nodes_[at] = {-2.0, -1, leaves_++};
       return;
@@ -571,6 +577,7 @@ class Emission {
   }
 
   const Field& f_;
+  int exponent_;
   std::vector<std::unique_ptr<Grower>>& parts_;
   Node* nodes_;
   double *stats_, *values_;
@@ -604,7 +611,7 @@ index_t grow_tree(const Field& field, const Grown& grown, index_t tree, bool alo
     }
   }
   top.finish();
-  Emission emission(field, top, parts, grown, tree);
+  Emission emission(field, top, parts, grown, tree, plot.exponent);
   std::mutex writing;
   parallel_for(std::ssize(small), 1, [&](index_t, index_t begin, index_t end) {
     for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {

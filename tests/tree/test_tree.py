@@ -361,6 +361,23 @@ def test_exclusive_or(model, weight):
     np.testing.assert_array_equal(fitted.predict(X), y)
 
 
+@pytest.mark.parametrize("power", [-1000, -400, 300, 900])
+@pytest.mark.parametrize("model", [*models()], ids=str)
+def test_units_of_weights(model, power):
+    """A power of two changes no bit of what is learnt, but of logarithms the last ones."""
+    rng = np.random.default_rng(0)
+    X, y, w = rng.normal(size=(80, 3)), rng.integers(1, 4, 80), rng.uniform(0.5, 2, 80)
+    one, other = (clone(model).fit(X, y, own) for own in (w, w * 2.0**power))
+    for name in ("feature", "threshold", "value", "impurity"):
+        given, found = getattr(one.tree_, name), getattr(other.tree_, name)
+        if name == "impurity" and model.criterion in ("entropy", "poisson"):
+            np.testing.assert_allclose(found, given, rtol=1e-12, atol=1e-15)
+        else:
+            np.testing.assert_array_equal(found, given, err_msg=name)
+    mass = other.tree_.weighted_n_node_samples
+    np.testing.assert_array_equal(mass, one.tree_.weighted_n_node_samples * 2.0**power)
+
+
 @pytest.mark.parametrize("counts", [[5, 1, 5, 3, 3], [2, 2, 5, 1, 2], [3, 2, 5, 2, 2]], ids=str)
 @pytest.mark.parametrize("times", [(7, 4), (8, 9), (10, 1)], ids=str)
 def test_a_cut_between_equal_shares_is_a_cut(counts, times):
