@@ -188,6 +188,76 @@ def test_scaling_goes_on(used):
     assert ours.n_samples_seen_ == 160
 
 
+@pytest.mark.parametrize("weighted", [True, False])
+def test_gaussian_classes_go_on(weighted):
+    from sklearn.naive_bayes import GaussianNB
+
+    labels = np.resize(["a", "b", "c"], 120)
+    theirs = GaussianNB().fit(X, labels, np.linspace(0.5, 2, 120) if weighted else None)
+    there = theirs.predict_proba(NEW)
+    ours = kernelmill.convert(theirs)
+    ours.partial_fit(NEW, labels[:40])
+    np.testing.assert_allclose(theirs.predict_proba(NEW), there)  # its arrays are its own
+    theirs.partial_fit(NEW, labels[:40])
+    np.testing.assert_allclose(ours.theta_, theirs.theta_, atol=1e-14)
+    np.testing.assert_allclose(ours.var_ - ours.epsilon_, theirs.var_ - theirs.epsilon_, rtol=1e-9)
+    np.testing.assert_allclose(ours.class_prior_, theirs.class_prior_, rtol=1e-14)
+
+
+def test_a_class_without_rows_goes_on():
+    from sklearn.naive_bayes import GaussianNB
+
+    some, more = np.resize(["a", "b"], 120), np.resize(["a", "b", "c"], 40)
+    theirs = GaussianNB().partial_fit(X, some, classes=["a", "b", "c"])
+    ours = kernelmill.convert(theirs).partial_fit(NEW, more)
+    theirs.partial_fit(NEW, more)
+    np.testing.assert_allclose(ours.theta_, theirs.theta_, atol=1e-14)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("average", [False, True, 100, 10**9])
+@pytest.mark.parametrize("kind", ["two", "three", "numbers"])
+def test_steps_go_on(average, kind):
+    from sklearn.linear_model import SGDClassifier, SGDRegressor
+
+    own = {"two": y > 0, "three": np.digitize(y, [-1, 1]), "numbers": y}[kind]
+    cls = SGDRegressor if kind == "numbers" else SGDClassifier
+    theirs = cls(average=average, shuffle=False).fit(X, own)
+    ours = kernelmill.convert(theirs)
+    back = kernelmill.convert.to_sklearn(ours)
+    for model in (theirs, ours, back):
+        model.partial_fit(NEW, own[:40])
+        assert model.t_ == theirs.t_
+    for model in (ours, back):
+        np.testing.assert_allclose(model.coef_, theirs.coef_, rtol=1e-9)
+    if not (kind == "three" and average in (True, 100)):
+        # theirs puts the intercepts of the last step for their means there
+        np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["Perceptron", "PassiveAggressiveRegressor"])
+@pytest.mark.filterwarnings("ignore")
+def test_steps_of_one_rate_go_on(name):
+    theirs = fitted(name, shuffle=False)
+    ours = kernelmill.convert(theirs)
+    for model in (ours, theirs):
+        model.partial_fit(rows(name, NEW), targets(name)[:40])
+    assert ours.t_ == theirs.t_
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["LinearSVC", "LinearSVR"])
+def test_machines_of_unknown_numbers_of_rows_do_not_go_on(name):
+    ours = kernelmill.convert(fitted(name))
+    before = ours.coef_.copy()
+    with pytest.raises(NotImplementedError, match=f"{name}: partial_fit must go on from a model"):
+        ours.partial_fit(X, targets(name))
+    assert np.array_equal(ours.coef_, before)
+    ours.fit(X, targets(name)).partial_fit(NEW, targets(name)[:40])
+
+
 def test_accelerated_models_give_what_is_inside():
     with kernelmill.accelerate():
         from sklearn.linear_model import Ridge

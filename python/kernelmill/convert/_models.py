@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._arrays import is_sparse
+from kernelmill._estimator._class_moments import ClassMoments, Sums
 from kernelmill.accelerate import _switch
 from kernelmill.accelerate._table import SENTINELS, Entry, defaults, entries, parameters
 from kernelmill.convert import _boosters, _histograms, _machines, _neighbors, _trees, _trees_back
 from kernelmill.convert._attributes import THEIR_OWN, copied, fitted_on
+from kernelmill.ops.sgd import STATE as _STATE
 
 
 def _nothing(ours: Any, theirs: Any) -> None:
@@ -29,7 +33,14 @@ def _categories(ours: Any, theirs: Any) -> None:
 
 
 def _gaussian_classes(ours: Any, theirs: Any) -> None:
+    """Means and variances determine the sums that `partial_fit` goes on from."""
     ours._still = np.zeros(ours.n_features_in_, bool)
+    count = np.asarray(ours.class_count_, np.float64)
+    weights = np.repeat(count[:, None], ours.n_features_in_, axis=1)
+    origins = np.where(weights > 0, ours.theta_, np.nan)
+    squares = weights * np.maximum(ours.var_ - ours.epsilon_, 0.0)
+    sums = Sums(weights, np.zeros_like(weights), squares)
+    ClassMoments(origins, count, sums, int(count.sum())).keep(ours)
 
 
 def _labels(ours: Any, theirs: Any) -> None:
@@ -41,6 +52,37 @@ def _labels(ours: Any, theirs: Any) -> None:
 def _moments(ours: Any, theirs: Any) -> None:
     """What `partial_fit` goes on from: the mean has no part beyond its last bit."""
     ours._mean_rest = np.zeros(ours.n_features_in_)
+
+
+def _steps(ours: Any, theirs: Any) -> None:
+    """Where `partial_fit` goes on: the number of the step, and the mean of the weights."""
+    coef, intercept = theirs.coef_, theirs.intercept_
+    coef = np.atleast_2d(coef.toarray() if is_sparse(coef) else coef)
+    ours._continue_from(coef, intercept, getattr(theirs, "t_", 1.0) - 1)
+    if ours.average and hasattr(theirs, "_standard_coef"):
+        state = ours._trained[1]
+        state[:, _STATE.index("intercept")] = theirs._standard_intercept
+        state[:, _STATE.index("average_intercept")] = theirs._average_intercept
+        means = (theirs._standard_coef, theirs._average_coef)
+        weights, averages = (np.array(np.atleast_2d(a), np.float64) for a in means)
+        ours._trained = weights, state, averages
+
+
+def _rows_unknown(ours: Any, theirs: Any) -> None:
+    """Theirs does not say of how many rows it is; `partial_fit` would weigh the new ones by it."""
+    ours._seen = math.nan
+
+
+def _steps_there(theirs: Any, ours: Any) -> None:
+    copied(ours, theirs, THEIR_OWN)
+    if not ours.average:
+        return
+    weights, state, averages = ours._trained
+    shape, dtype = np.shape(theirs.coef_), theirs.coef_.dtype
+    theirs._standard_coef = weights.astype(dtype).reshape(shape)
+    theirs._average_coef = averages.astype(dtype).reshape(shape)
+    theirs._standard_intercept = state[:, _STATE.index("intercept")].astype(dtype)
+    theirs._average_intercept = state[:, _STATE.index("average_intercept")].astype(dtype)
 
 
 def _batches(ours: Any, theirs: Any) -> None:
@@ -99,13 +141,15 @@ _rows_of_each_class = fitted_on(
 _PLAIN = (
     "ARDRegression BayesianRidge ElasticNet ElasticNetCV FactorAnalysis GaussianMixture "
     "BayesianGaussianMixture HuberRegressor IncrementalPCA KMeans Lars Lasso LassoCV LassoLars "
-    "LinearRegression LinearSVC LinearSVR LogisticRegression LogisticRegressionCV MinMaxScaler "
+    "LinearRegression LogisticRegression LogisticRegressionCV MinMaxScaler "
     "MultiTaskElasticNet MultiTaskElasticNetCV MultiTaskLasso MultiTaskLassoCV "
-    "OrthogonalMatchingPursuit PassiveAggressiveClassifier PassiveAggressiveRegressor PCA "
-    "Perceptron PoissonRegressor QuantileRegressor Ridge RidgeCV "
-    "RobustScaler SGDClassifier SGDRegressor "
+    "OrthogonalMatchingPursuit PCA PoissonRegressor QuantileRegressor Ridge RidgeCV RobustScaler "
     "TruncatedSVD GammaRegressor TweedieRegressor NearestCentroid"
 )
+_STEPWISE = (
+    "PassiveAggressiveClassifier", "PassiveAggressiveRegressor", "Perceptron", "SGDClassifier",
+    "SGDRegressor",
+)  # fmt: skip
 _SEARCHERS = (
     "NearestNeighbors", "KNeighborsClassifier", "KNeighborsRegressor",
     "RadiusNeighborsClassifier", "RadiusNeighborsRegressor", "LocalOutlierFactor",
@@ -128,6 +172,8 @@ _MODELS: dict[str, Callable[[Any, Any], None]] = {
     **dict.fromkeys(_PLAIN.split(), _nothing),
     "MiniBatchKMeans": _batches,
     "StandardScaler": _moments,
+    **dict.fromkeys(_STEPWISE, _steps),
+    **dict.fromkeys(("LinearSVC", "LinearSVR"), _rows_unknown),
     **dict.fromkeys(("RidgeClassifier", "RidgeClassifierCV"), _labels),
     **dict.fromkeys(("MultinomialNB", "ComplementNB", "BernoulliNB"), _counts),
     "CategoricalNB": _categories,
@@ -148,6 +194,7 @@ _BACK: dict[str, Callable[[Any, Any], None]] = {
     **dict.fromkeys((*_SEARCHERS, "KernelDensity"), _neighbors.back),
     **dict.fromkeys(_HIDDEN_MARKOV, _assigned_there),
     **dict.fromkeys(("KMeans", "MiniBatchKMeans"), _center_rows),
+    **dict.fromkeys(_STEPWISE, _steps_there),
     **dict.fromkeys(("GammaRegressor", "PoissonRegressor", "TweedieRegressor"), _two_rows),
     **dict.fromkeys(("RidgeClassifier", "RidgeClassifierCV"), _rows_of_each_class),
     **dict.fromkeys(_VECTOR_MACHINES, _machines.back),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -143,6 +144,11 @@ class LinearMachine(LinearModel):
         """
         online, begin = vars(self).get("_online"), 0
         seen = getattr(self, "_seen", 0.0)
+        if math.isnan(seen):
+            raise NotImplementedError(
+                f"{rows.owner}: partial_fit must go on from a model whose number of rows is known, "
+                "got one converted from scikit-learn (call fit first)"
+            )
         for chunk in rows.chunks():
             own = y[begin : begin + chunk.count]
             begin += chunk.count
