@@ -67,6 +67,25 @@ def test_weights_are_repetitions(model, X, rng):
         np.testing.assert_allclose(model.statistics_, repeated.statistics_, rtol=1e-14, atol=1e-14)
 
 
+@pytest.mark.parametrize("indicated", [False, True])
+@pytest.mark.parametrize("made", [np.array, sp.csr_matrix])
+def test_a_constant_that_is_not_a_number_leaves_nothing_out(made, indicated):
+    X = made([[1.0, 5.0, np.nan], [-1.0, np.nan, np.nan], [2.0, 3.0, -1.0]])
+    model = SimpleImputer(
+        strategy="constant", fill_value=np.nan, keep_empty_features=True, add_indicator=indicated
+    )
+    theirs = Peer(**model.get_params()).fit(X)
+    dense = sp.csr_matrix.toarray if made is sp.csr_matrix else np.asarray
+    got, expected = dense(model.fit_transform(X)), dense(theirs.transform(X))
+    np.testing.assert_array_equal(got, expected)
+    assert got.shape == (3, 5 if indicated else 3)
+    assert len(model.get_feature_names_out()) == got.shape[1]
+    with pytest.warns(UserWarning, match=r"Skipping features .*: \[0 1 2\]"):
+        assert model.set_params(keep_empty_features=False).fit(X).transform(X).shape[1] == (
+            2 if indicated else 0
+        )
+
+
 @pytest.mark.parametrize("keep", [False, True])
 @pytest.mark.parametrize("strategy", ["mean", "median", "most_frequent", "constant"])
 def test_features_without_entries(strategy, keep):

@@ -230,7 +230,9 @@ class SimpleImputer(Imputer):
     -----
     X is numeric; strings are for scikit-learn's imputer. ``fit`` is one pass. The median of a
     stream has the error in rank that `RobustScaler` states; the most frequent value is exact for up
-    to 2**20 distinct values a feature. Entries that sparse X does not store are zeros.
+    to 2**20 distinct values a feature. Entries that sparse X does not store are zeros, so a feature
+    that has some is not empty; with strategy ``"constant"`` scikit-learn leaves it out if all that
+    is stored of it is missing.
 
     Examples
     --------
@@ -302,8 +304,8 @@ class SimpleImputer(Imputer):
         values = np.where(empty, kept if self.keep_empty_features else np.nan, values)
         self._flagged = np.flatnonzero(gaps) if self.add_indicator else np.empty(0, np.int64)
         self.statistics_ = rows.as_given(values)
-        if not self.keep_empty_features and bool(empty.any()):
-            names = getattr(self, "feature_names_in_", np.arange(len(values)))[empty]
+        if not self.keep_empty_features and bool(np.isnan(values).any()):
+            names = getattr(self, "feature_names_in_", np.arange(len(values)))[np.isnan(values)]
             warn(
                 f"SimpleImputer: Skipping features without any observed values: {names}. At least "
                 f"one non-missing value is needed for imputation with strategy="
@@ -313,7 +315,8 @@ class SimpleImputer(Imputer):
         return self
 
     def _kept(self) -> np.ndarray:
-        return np.flatnonzero(~np.isnan(to_host(self.statistics_)))
+        left_out = np.isnan(to_host(self.statistics_))
+        return np.flatnonzero(~left_out | self.keep_empty_features)  # fill_value may be NaN
 
     def _transformation(self):
         state = self._mark, self.statistics_, self._kept(), self._flagged
