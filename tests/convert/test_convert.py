@@ -289,6 +289,8 @@ def test_what_cannot_be_converted_says_so():
         kernelmill.convert.to_sklearn(kernelmill.manifold.Isomap().fit(X))
     with pytest.raises(NotFittedError):
         kernelmill.convert(Ridge())
+    with pytest.raises(NotImplementedError, match=r"convert: model must be .*, got .*NoneType"):
+        kernelmill.convert(None)
 
     class Ridge(Ridge):  # another class of that name
         pass

@@ -129,8 +129,9 @@ def test_warm_start_goes_on(X, start):
         model.fit(X)
 
 
-def test_sample_draws_from_the_mixture(X, kind):
-    model = GaussianMixture(3, covariance_type=kind, random_state=0).fit(X)
+@pytest.mark.parametrize("cls", [GaussianMixture, BayesianGaussianMixture])
+def test_sample_draws_from_the_mixture(cls, X, kind):
+    model = cls(3, covariance_type=kind, random_state=0).fit(X)
     drawn, labels = model.sample(20_000)
     assert drawn.shape == (20_000, 3)
     share = np.bincount(labels, minlength=3) / 20_000

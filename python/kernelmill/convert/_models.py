@@ -242,7 +242,8 @@ def _entry_of(model: Any, name: str, purpose: str, known: list[str]) -> Entry:
 def convert(model: Any) -> Any:
     """Make our model of a fitted one of another library, with equal predictions."""
     name = type(model).__name__
-    inner = vars(model).get("_kernelmill_model")  # fitted under kernelmill.accelerate()
+    # Fitted under kernelmill.accelerate().
+    inner = getattr(model, "__dict__", {}).get("_kernelmill_model")
     if inner is not None:
         return copy.deepcopy(inner)
     if _boosters.library(model) and hasattr(model, "predict"):

@@ -471,7 +471,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
                 f"{n_samples!r}"
             )
         gaussians, _ = self._ready()
-        weights = self._exact()["weights_"]
+        weights = np.asarray(self._exact().get("weights_", to_host(self.weights_)), np.float64)
         rng = generator(seed_of(self.random_state), _DRAWS)
         counts = rng.multinomial(int(n_samples), weights / weights.sum())
         labels = np.repeat(np.arange(gaussians.k), counts)
