@@ -128,9 +128,9 @@ def deflation(
     --------
     >>> import numpy as np
     >>> from kernelmill.ops import decomposition
-    >>> Z, w = np.array([[1.0, 0], [-1, 0], [0, 2], [0, -2]]), np.array([0.8, 0.6])
-    >>> decomposition.deflation(Z, np.empty((0, 2)), w, 2, 1.0, 50, 1e-9)[0], w.round(6)
-    (4, array([0., 1.]))
+    >>> Z, w = np.array([[1.0, 1], [1, -1], [-1, 1], [-1, -1]]), np.array([0.8, 0.6])
+    >>> decomposition.deflation(Z, np.empty((0, 2)), w, 0, 1.0, 50, 1e-9)[0], abs(w).round(6)
+    (4, array([1., 0.]))
     """
     done, turned = 0, 1.0
     while done < most:
