@@ -3,9 +3,11 @@
 
 #include <cstddef>  // std::size_t
 #include <cstdint>  // std::int32_t
+#include <limits>   // infinity
 #include <vector>   // nodes
 
 #include "core/kept_blocks.hpp"  // drop_kept_blocks
+#include "ops/tree.hpp"          // Field
 
 namespace kernelmill::tree {
 
@@ -16,6 +18,8 @@ inline std::uint64_t child_key(std::uint64_t key, std::uint64_t side) {
   z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
   return z ^ (z >> 31);
 }
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // A fitted node; children count from the first node of its `Grower`, and stand side by side.
 struct Built {
@@ -29,6 +33,15 @@ struct Built {
 };
 static_assert(sizeof(Built) == 40);
 constexpr std::int32_t kLeaf = -1, kPart = -2;  // `feature` of nodes that are no splits
+
+// Between the last value on the left and the first on the right; infinity before the missing.
+inline double middle(const Field& f, const Built& node) {
+  if (node.beside[1] == kMissing) return kInfinity;
+  const index_t feature = node.feature & kFeature;
+  const double low = f.value(feature, node.beside[0]), high = f.value(feature, node.beside[1]);
+  const double t = low / 2 + high / 2;            // the sum may overflow
+  return (low <= t && t < high ? t : low) + 0.0;  // not -0
+}
 
 // What a thread keeps of the last tree for the next: fresh pages for nodes took a quarter of the
 // time of a forest of ten classes.

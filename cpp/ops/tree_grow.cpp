@@ -26,8 +26,6 @@ constexpr index_t kWholeTree = index_t{1} << 22;
 // Subtrees of this size are tasks.
 constexpr index_t kFewestEntries = index_t{1} << 13, kMostEntries = index_t{1} << 20;
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
 // Nodes of a tree, or of a part of one.
 class Grower {
  public:
@@ -478,15 +476,6 @@ class Grower {
   std::vector<double> level_;
   std::vector<Open> fresh_;
 };
-
-// Between the last value on the left and the first on the right; infinity before the missing.
-double middle(const Field& f, const Built& node) {
-  if (node.beside[1] == kMissing) return kInfinity;
-  const index_t feature = node.feature & kFeature;
-  const double low = f.value(feature, node.beside[0]), high = f.value(feature, node.beside[1]);
-  const double t = low / 2 + high / 2;            // the sum may overflow
-  return (low <= t && t < high ? t : low) + 0.0;  // not -0
-}
 
 // Writes a tree depth first, as far as its parts have grown; what is written is given back, so that
 // few nodes are held twice. Thresholds are looked up here, where many loads overlap. Nodes of kind
