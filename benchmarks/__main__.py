@@ -120,7 +120,8 @@ def _peer_versions() -> dict[str, str | None]:
 
     found: dict[str, str | None] = {}
     names = ("scikit-learn", "scikit-learn-intelex", "faiss-cpu", "fastcluster", "openTSNE",
-             "umap-learn", "hmmlearn", "numpy", "scipy")  # fmt: skip
+             "umap-learn", "hmmlearn", "celer", "lightgbm", "xgboost", "xgboost-cpu", "torch",
+             "numpy", "scipy")  # fmt: skip
     for name in names:
         try:
             found[name] = version(name)

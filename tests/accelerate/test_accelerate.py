@@ -362,6 +362,18 @@ def test_what_ours_refuses_runs_there_with_the_same_random_numbers(accelerated, 
     assert np.array_equal(model.cluster_centers_, theirs.cluster_centers_)
 
 
+def test_numbers_round_as_theirs(accelerated):
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LassoCV
+    from sklearn.manifold import Isomap
+
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    model = LassoCV().fit(X, X[:, 0])
+    for value in (model.alpha_, PCA(2).fit(X).score(X), Isomap().fit(X).reconstruction_error()):
+        assert value.round(6) == round(float(value), 6)
+    assert type(model.score(X, X[:, 0])) is float
+
+
 def test_bad_input_raises_their_error(accelerated):
     model = sklearn.cluster.KMeans(3, random_state=0).fit(X)
     with pytest.raises(ValueError, match="Input X contains NaN"):

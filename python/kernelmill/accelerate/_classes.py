@@ -46,8 +46,11 @@ def _method(entry: Entry, owner: list[Any], theirs: Any, name: str) -> Any:
 
     @functools.wraps(getattr(theirs, name))
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return _dispatch.run(entry, owner[0], self, name, args, kwargs)
+        result = _dispatch.run(entry, owner[0], self, name, args, kwargs)
+        return result if scores else _dispatch.number(result)
 
+    # Accuracy and R^2 are Python's floats there.
+    scores = getattr(theirs, name).__qualname__ in ("ClassifierMixin.score", "RegressorMixin.score")
     if isinstance(inspect.getattr_static(theirs, name), FunctionType):
         return method
     return available_if(lambda self: hasattr(super(owner[0], self), name))(method)
@@ -59,7 +62,9 @@ def _attribute(theirs: Any, name: str) -> property:
 
     def get(self: Any) -> Any:
         model = _dispatch.model_of(self)
-        return static.__get__(self, type(self)) if model is None else getattr(model, name)
+        if model is None:
+            return static.__get__(self, type(self))
+        return _dispatch.number(getattr(model, name))
 
     return property(get, static.fset, static.fdel, static.__doc__)
 
@@ -89,7 +94,7 @@ def _made(entry: Entry, theirs: Any) -> Any:
         model = _dispatch.model_of(self)
         public = name.endswith("_") and not name.startswith("_")
         if model is not None and (public or name in _HOOKS):
-            return getattr(model, name)
+            return _dispatch.number(getattr(model, name))
         static = inspect.getattr_static(theirs, name, None)
         if isinstance(static, property):  # it raised AttributeError, with the better words
             return static.__get__(self, type(self))

@@ -106,6 +106,11 @@ def _is_fitted_name(name: str) -> bool:
     return name.endswith("_") and not name.startswith("_")
 
 
+def number(value: Any) -> Any:
+    """A float as NumPy's, which is a float too: theirs are, and scripts call their ``round()``."""
+    return np.float64(value) if type(value) is float else value
+
+
 def _adopt(entry: Entry, estimator: Any, owner: Any, model: Any, given: dict[str, Any]) -> None:
     """Hand our fitted attributes to the estimator; properties stay with the model."""
     own = vars(estimator)
@@ -114,7 +119,7 @@ def _adopt(entry: Entry, estimator: Any, owner: Any, model: Any, given: dict[str
         del own[name]
     for name, value in found.items():
         if not isinstance(inspect.getattr_static(owner, name, None), property):
-            own[name] = value
+            own[name] = number(value)
     own[_MODEL], own[_GIVEN] = model, dict(given)
     if entry.assigned:  # hmmlearn's fits set this parameter, or an attribute that none declares
         arrays = (vars(model)[name] for name in _BY_FEATURE if name in vars(model))
