@@ -92,6 +92,10 @@ ELSEWHERE = (
     "test_jordan_networks_feed",  # and this one
     "test_digits_in_mixed_precision",  # compares with NumPy labels
     "test_padding_does_not_count",  # bits of products by cuBLAS depend on their sizes
+    # Layers are one node on the CPU alone.
+    "test_a_layer_of_one_node_has_the_bits_of_its_parts",
+    "test_a_layer_that_drops_or_is_watched_runs_part_by_part",
+    "test_a_layer_knows_activations_by_the_functions_themselves",
     # Minutes of emulation in all. Kernels are compared with differences and compositions elsewhere,
     # and steps.py trains on them.
     "test_long_chains_need_no_deep_recursion",
