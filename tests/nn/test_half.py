@@ -6,6 +6,7 @@ import copy
 import gc
 import importlib
 import pickle
+import pkgutil
 import sys
 import threading
 
@@ -165,11 +166,8 @@ def test_autocast_says_what_is_stored_how(dtype):
 
 def test_the_tables_name_rules_that_exist():
     """A rule under another name would run as if it were in no table."""
-    modules = ("_arrangement", "_checkpoint", "_pointwise", "_products", "_statistics",
-               "functional._ctc", "functional._pool", "modules._attention", "modules._positions",
-               "modules._recurrent", "utils.rnn")  # fmt: skip
-    for name in modules:
-        importlib.import_module(f"kernelmill.nn.{name}")
+    for module in pkgutil.walk_packages(nn.__path__, "kernelmill.nn."):
+        importlib.import_module(module.name)
     nn.ones(1).half()
     gc.unfreeze()  # conftest.py froze what the collection of tests had imported
     names = {rule.name for rule in gc.get_objects() if issubclass(type(rule), _tape.Rule)}
