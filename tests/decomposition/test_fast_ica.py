@@ -155,3 +155,13 @@ def test_bits_do_not_depend_on_threads(tmp_path):
     kernelmill.save(model, tmp_path / "m.safetensors")
     kept = kernelmill.load(tmp_path / "m.safetensors")
     np.testing.assert_array_equal(kept.transform(X), found[0])
+
+
+@pytest.mark.parametrize("algorithm", ["parallel", "deflation"])
+def test_mixing_of_features_of_many_scales(algorithm):
+    """Rows of the whitening matrix are orthogonal to 1e-12 of their lengths, no better."""
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        X = rng.uniform(-1, 1, (300, 6)) * 10.0 ** np.arange(-3, 3)
+        model = FastICA(algorithm=algorithm, random_state=0, max_iter=1000, tol=1e-3).fit(X)
+        np.testing.assert_allclose(model.components_ @ model.mixing_, np.eye(6), atol=1e-14)
