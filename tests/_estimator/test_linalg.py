@@ -5,12 +5,15 @@ import threading
 
 import numpy as np
 import pytest
+import scipy.sparse.linalg as sparse
 from threadpoolctl import ThreadpoolController
 
 from kernelmill._estimator import _linalg
 from kernelmill._estimator._linalg import (
     _one_thread,
     lapack_threads,
+    largest_eigenpairs,
+    largest_triplets,
     numpy_on_one_thread,
     some_eigenpairs,
 )
@@ -146,3 +149,29 @@ def test_some_of_equal_eigenvalues(n):
             np.testing.assert_allclose(values, want, atol=1e-13)
             np.testing.assert_allclose(vectors.T @ vectors, np.eye(k), atol=1e-13)
             np.testing.assert_allclose(S @ vectors, vectors * values, atol=1e-13)
+
+
+@pytest.mark.parametrize("as_operator", [False, True])
+def test_what_arpack_gives_up_is_solved_whole(rng, monkeypatch, as_operator):
+    B = rng.normal(size=(20, 12))
+    A = B @ B.T
+    start = rng.normal(size=20)
+    given = sparse.aslinearoperator if as_operator else np.asarray
+    soon = [largest_eigenpairs(given(A), 3, start), largest_triplets(given(B), 3, start[:12])]
+
+    def no_shifts(*args, **options):
+        raise sparse.ArpackError(3)
+
+    monkeypatch.setattr(sparse, "eigsh", no_shifts)
+    monkeypatch.setattr(sparse, "svds", no_shifts)
+    values, vectors = largest_eigenpairs(given(A), 3, start)
+    np.testing.assert_allclose(values, soon[0][0], rtol=1e-10)
+    np.testing.assert_allclose(np.abs(vectors), np.abs(soon[0][1]), atol=1e-10)
+    np.testing.assert_allclose(A @ vectors, vectors * values, atol=1e-10)
+    left, values, right = largest_triplets(given(B), 3, start[:12])
+    np.testing.assert_allclose(values, soon[1][1], rtol=1e-10)
+    np.testing.assert_allclose(B @ right.T, left * values, atol=1e-10)
+    np.testing.assert_allclose(np.abs(left), np.abs(soon[1][0]), atol=1e-10)
+    monkeypatch.setattr(_linalg, "_MOST_WHOLE", 10)
+    with pytest.raises(RuntimeError, match="all 3 vectors must converge, got 0"):
+        largest_triplets(given(B), 3, start[:12])

@@ -133,6 +133,30 @@ def test_rows_that_are_equally_far_apart(n):
         np.testing.assert_allclose(places.T @ places, np.eye(2) / 2, atol=1e-12)
 
 
+@pytest.mark.parametrize("solver", ["dense", "arpack"])
+@pytest.mark.parametrize("n", [3, 60])
+def test_degenerate_kernels(n, solver):
+    for K, value in (
+        (np.eye(n), 1),
+        (np.ones((n, n)), 0),
+        (np.full((n, n), 0.1), 0),
+        (np.zeros((n, n)), 0),
+    ):
+        for k in {1, 2, n - 1}:
+            model = KernelPCA(k, kernel="precomputed", eigen_solver=solver).fit(K)
+            np.testing.assert_allclose(model.eigenvalues_, np.full(k, value), atol=1e-14)
+            across = model.eigenvectors_.T @ model.eigenvectors_
+            np.testing.assert_allclose(across, np.eye(k), atol=1e-12)
+            np.testing.assert_array_less(np.abs(model.transform(K)), 1.0001 * value + 1e-14)
+
+
+def test_too_few_restarts_are_one_sentence():
+    model = KernelPCA(5, kernel="rbf", eigen_solver="arpack", max_iter=1)
+    rows = np.random.default_rng(0).normal(size=(60, 8))
+    with pytest.raises(RuntimeError, match=r"all 5 vectors must converge, got \d that did"):
+        model.fit(rows)
+
+
 def test_bits_do_not_depend_on_threads(tmp_path):
     found = []
     for threads in (1, 2, 7):

@@ -270,6 +270,17 @@ def test_classical_scaling_is_principal_components(rng):
         ClassicalMDS(metric="precomputed").fit(np.triu(D))
 
 
+@pytest.mark.parametrize("n", [50, 610])  # all of the matrix, and Lanczos' iteration
+def test_rows_at_one_place(n):
+    for places in (
+        ClassicalMDS(2, metric="precomputed").fit_transform(np.zeros((n, n))),
+        ClassicalMDS(2).fit_transform(np.ones((n, 3))),
+        Isomap(eigen_solver="arpack").fit_transform(np.ones((n, 3))),
+    ):
+        np.testing.assert_array_equal(places, np.zeros((n, 2)))
+    assert np.isfinite(principal(sp.csr_array((n, 3)), 2, 0)).all()
+
+
 def test_a_start_may_be_given_to_fit(rng):
     X, start = rng.normal(size=(15, 3)), rng.normal(size=(15, 2))
     want = MDS(init=start, max_iter=5).fit_transform(X)

@@ -112,6 +112,77 @@ def some_eigenpairs(
     return values, vectors
 
 
+# Rows up to which all of a matrix is taken where ARPACK gives none of it: n^3, and 800 MB.
+_MOST_WHOLE = 10_000
+
+
+def largest_eigenpairs(
+    A: Any, k: int, start: np.ndarray, *, tol: float = 0.0, ncv: int | None = None,
+    most: int | None = None, threads: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """The k largest eigenvalues of a symmetric A, rising, and their vectors as columns, by ARPACK.
+
+    A is an array or a LinearOperator, `most` the largest number of restarts, and `threads` the
+    order by which the threads of BLAS are chosen (k). ARPACK gives nothing for zeros ("starting
+    vector is zero") and now and then for matrices of few different eigenvalues ("no shifts could
+    be applied": one of 84 identities); those are solved whole.
+
+    Raises
+    ------
+    RuntimeError
+        If `most` restarts were too few.
+    """
+    import scipy.sparse.linalg as sparse
+
+    try:
+        with lapack_threads(threads or k):  # a product with one vector waits for the memory
+            values, vectors = sparse.eigsh(
+                A, k, which="LA", v0=start, tol=tol, ncv=ncv, maxiter=most
+            )
+    except sparse.ArpackError as error:
+        n = A.shape[0]
+        if not np.any(A @ start):
+            return np.zeros(k), np.eye(n, k)
+        if isinstance(error, sparse.ArpackNoConvergence) or n > _MOST_WHOLE:
+            raise _unfinished(error, k) from error
+        return some_eigenpairs(_whole(A), n - k, n - 1)
+    order = np.argsort(values, kind="stable")
+    return values[order], vectors[:, order]
+
+
+def largest_triplets(
+    A: Any, k: int, start: np.ndarray, tol: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The k largest singular values of A, falling, between their vectors, by ARPACK.
+
+    As `largest_eigenpairs`; the left vectors are columns, the right ones rows.
+    """
+    import scipy.sparse.linalg as sparse
+
+    try:
+        left, values, right = sparse.svds(A, k=k, tol=tol, v0=start)
+    except sparse.ArpackError as error:
+        unfinished = isinstance(error, sparse.ArpackNoConvergence)
+        if unfinished or max(A.shape) > _MOST_WHOLE:
+            raise _unfinished(error, k) from error
+        left, values, right = scipy.linalg.svd(_whole(A), full_matrices=False)
+        return left[:, :k], values[:k], right[:k]
+    order = np.argsort(-values, kind="stable")
+    return left[:, order], values[order], right[order]
+
+
+def _whole(A: Any) -> np.ndarray:
+    return A if isinstance(A, np.ndarray) else A @ np.eye(A.shape[1], dtype=A.dtype)
+
+
+def _unfinished(error: Any, k: int) -> RuntimeError:
+    values = getattr(error, "eigenvalues", None)
+    return RuntimeError(
+        f"ARPACK: all {k} vectors must converge, got {0 if values is None else len(values)} that "
+        "did (give a larger tol or max_iter, or a solver other than 'arpack')"
+    )
+
+
 def special(array: Any) -> Any:
     """The module of SciPy's special functions for the array: scipy.special or CuPy's."""
     if is_cupy(array):

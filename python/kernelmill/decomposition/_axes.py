@@ -19,7 +19,7 @@ import scipy.linalg
 import scipy.sparse.linalg
 
 from kernelmill._arrays import is_sparse, to_host
-from kernelmill._estimator._linalg import lapack_threads, some_eigenpairs
+from kernelmill._estimator._linalg import lapack_threads, largest_triplets, some_eigenpairs
 from kernelmill._estimator._moments import pilot
 from kernelmill._estimator._rows import Rows
 from kernelmill.ops import matmul, moments, random
@@ -299,8 +299,6 @@ def by_lanczos(A: CentredRows, k: int, seed: int, tol: float) -> Axes:
     )  # fmt: skip
     start = 2 * random.uniform(seed, 1, 0, min(n, d), np.float64) - 1
     size = np.sqrt(A.total) or 1.0
-    _, values, vectors = scipy.sparse.linalg.svds(
-        operator * (1 / size), k=k, tol=tol, v0=start.astype(operator.dtype)
-    )
-    order = np.argsort(-values, kind="stable")
-    return Axes(vectors[order], values[order].astype(np.float64) * size, A.total)
+    scaled = operator * (1 / size)
+    _, values, vectors = largest_triplets(scaled, k, start.astype(operator.dtype), tol)
+    return Axes(vectors, values.astype(np.float64) * size, A.total)

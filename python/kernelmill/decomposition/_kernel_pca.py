@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import scipy.linalg
-import scipy.sparse.linalg
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
@@ -14,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from kernelmill._arrays import is_sparse, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting_at_once
-from kernelmill._estimator._linalg import lapack_threads
+from kernelmill._estimator._linalg import lapack_threads, largest_eigenpairs
 from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._rows import Estimator
 from kernelmill._kernels import NAMES, Kernel, canonical, check_square, of_pairs
@@ -186,6 +185,8 @@ callable, default="linear"
         ------
         ValueError
             If X or a parameter does not fit, or the kernel is not positive semidefinite.
+        RuntimeError
+            If ``eigen_solver="arpack"`` did not converge in `max_iter` restarts.
         """
         rows = self._rows(X, reset=True)
         owner, n = rows.owner, rows.count
@@ -256,12 +257,8 @@ callable, default="linear"
             return top(K, k)
         start = 2 * random.uniform(seed_of(self.random_state), 0, 0, n, np.float64) - 1
         size = float(np.abs(K).max()) or 1.0
-        with lapack_threads(k):  # a product with one vector waits for the memory
-            values, vectors = scipy.sparse.linalg.eigsh(
-                K / size, k, which="LA", tol=self.tol, maxiter=self.max_iter, v0=start
-            )
-        order = np.argsort(-values, kind="stable")
-        return values[order] * size, vectors[:, order].T
+        values, vectors = largest_eigenpairs(K / size, k, start, tol=self.tol, most=self.max_iter)
+        return values[::-1] * size, vectors[:, ::-1].T
 
     def fit_transform(self, X, y=None):
         """Find the components, and give the scores of the training rows.

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.sparse.linalg
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
-from kernelmill._estimator._linalg import lapack_threads, some_eigenpairs
+from kernelmill._estimator._linalg import lapack_threads, largest_eigenpairs, some_eigenpairs
 from kernelmill.decomposition._krylov import soonest
 from kernelmill.manifold._laplacian import WHOLE
 from kernelmill.manifold._rows import Manifold, magnitude_of, normals, refuse_negative, turned
@@ -150,10 +149,7 @@ def leading(
             values, vectors = some_eigenpairs(B, n - k, n - 1, check_finite=False)
     else:
         v0 = normals(0, 11, n, 1).ravel()
-        with lapack_threads(k):  # a product with one vector waits for the memory
-            values, vectors = scipy.sparse.linalg.eigsh(B, k, which="LA", v0=v0, tol=tol)
-        order = np.argsort(values, kind="stable")
-        values, vectors = values[order], vectors[:, order]
+        values, vectors = largest_eigenpairs(B, k, v0, tol=tol)
     values, vectors = np.maximum(values[::-1], 0), turned(vectors[:, ::-1])
     if k < q:
         values = np.pad(values, (0, q - k))

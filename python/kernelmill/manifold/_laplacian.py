@@ -9,7 +9,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 
 from kernelmill._arrays import is_sparse
-from kernelmill._estimator._linalg import lapack_threads, some_eigenpairs
+from kernelmill._estimator._linalg import lapack_threads, largest_eigenpairs, some_eigenpairs
 from kernelmill.decomposition._krylov import soonest
 from kernelmill.manifold._rows import normals, turned
 
@@ -106,12 +106,11 @@ def smoothest(
                 matvec=lambda v: S @ v.ravel() + (top - diagonal) * v.ravel(),
             )  # fmt: skip
             try:
-                with lapack_threads(count):  # a product with one vector waits for the memory
-                    values, g = scipy.sparse.linalg.eigsh(
-                        matrix, k, which="LA", v0=v0, tol=tol, ncv=count, maxiter=restarts
-                    )
+                values, g = largest_eigenpairs(
+                    matrix, k, v0, tol=tol, ncv=count, most=restarts, threads=count
+                )
                 values = top - values
-            except scipy.sparse.linalg.ArpackNoConvergence:
+            except RuntimeError:
                 if n > _MOST_WHOLE:
                     raise
                 L = np.diag(diagonal) - (S.toarray() if sparse else S)
@@ -147,10 +146,9 @@ def near_zero(
     factor = factors(M + shift * scipy.sparse.eye_array(n, format="csr"))
     inverse = scipy.sparse.linalg.LinearOperator((n, n), factor.solve, dtype=np.float64)
     count = min(n - 1, max(2 * k + 1, 20))
-    with lapack_threads(count):
-        values, vectors = scipy.sparse.linalg.eigsh(
-            inverse, k, which="LA", v0=v0, tol=tol, ncv=count, maxiter=most
-        )
+    values, vectors = largest_eigenpairs(
+        inverse, k, v0, tol=tol, ncv=count, most=most, threads=count
+    )
     return 1 / values - shift, vectors
 
 

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from kernelmill._docstrings import complete
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
-from kernelmill._estimator._linalg import lapack_threads, some_eigenpairs
+from kernelmill._estimator._linalg import lapack_threads, largest_eigenpairs, some_eigenpairs
 from kernelmill._estimator._random import seed_of
 from kernelmill.manifold._laplacian import WHOLE, factors
 from kernelmill.manifold._rows import Neighbourly, normals, turned
@@ -362,11 +362,8 @@ def flattest(M: Any, q: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     inverse = scipy.sparse.linalg.LinearOperator((n, n), solved, dtype=np.float64)
     v0 = normals(seed, 11, n, 1).ravel()
     # The eigenvalues of the inverse lie far apart, so few vectors do.
-    values, vectors = scipy.sparse.linalg.eigsh(
-        inverse, q, which="LA", v0=v0 - v0.mean(), ncv=min(n - 1, 2 * q + 6)
-    )
-    order = np.argsort(-values, kind="stable")
-    return np.maximum(1 / values[order] - shift, 0), turned(vectors[:, order])
+    values, vectors = largest_eigenpairs(inverse, q, v0 - v0.mean(), ncv=min(n - 1, 2 * q + 6))
+    return np.maximum(1 / values[::-1] - shift, 0), turned(vectors[:, ::-1])
 
 
 complete(locally_linear_embedding, WORDS)

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse.linalg
 
 from kernelmill._arrays import is_sparse
-from kernelmill._estimator._linalg import lapack_threads, some_eigenpairs
+from kernelmill._estimator._linalg import lapack_threads, largest_triplets, some_eigenpairs
 from kernelmill.manifold._rows import normals, turned
 
 _WHOLE = 1200  # rows or features up to which all eigenvectors are computed
@@ -35,8 +35,8 @@ def principal(X: Any, q: int, seed: int) -> np.ndarray:
         if k >= min(n, d):  # more than Lanczos' iteration gives
             return principal(A.toarray() if is_sparse(X) else A, q, seed)
         start = normals(seed, 7, min(n, d), 1).ravel()
-        left, values, _ = scipy.sparse.linalg.svds(product, k, v0=start)
-        places = (left * values)[:, ::-1]
+        left, values, _ = largest_triplets(product, k, start)
+        places = left * values
     else:
         C = X.astype(np.float64, order="C") - mean
         with lapack_threads(min(n, d)):
