@@ -160,12 +160,25 @@ def test_rows_without_neighbours(rng):
     with pytest.raises(TypeError, match="outlier_label must be of the type of y"):
         RadiusNeighborsClassifier(outlier_label="far").fit(X, y)
     model = RadiusNeighborsClassifier(outlier_label=7).fit(X, y)
-    assert model.predict(far) == [7]
     assert model.outlier_label_ == 7
     with pytest.warns(UserWarning, match="Outlier label 7 is not in training classes"):
         assert not model.predict_proba(far).any()
+    with pytest.warns(UserWarning, match="Outlier label 7 is not in training classes"):
+        assert model.predict(far) == [7]
+    with pytest.raises(TypeError, match="outlier_label must be of the type of y, <U1, got 7"):
+        RadiusNeighborsClassifier(outlier_label=7).fit(X, np.array(["a", "b"])[y % 2])
     with pytest.warns(UserWarning, match="no neighbors within specified radius"):
         assert np.isnan(RadiusNeighborsRegressor().fit(X, y).predict(far)).all()
+
+
+def test_rows_whose_neighbours_weigh_nothing(rng):
+    X, y = blobs(rng)
+    nothing = lambda parts: [part * 0 for part in parts]  # noqa: E731
+    model = RadiusNeighborsClassifier(weights=nothing, outlier_label=2).fit(X, y)
+    assert model.predict(X[:3]).tolist() == [2, 2, 2]
+    assert not model.predict_proba(X[:3]).any()
+    with pytest.raises(ValueError, match="weights must give some neighbour of each row a weight"):
+        RadiusNeighborsClassifier(weights=nothing).fit(X, y).predict(X[:3])
 
 
 @pytest.mark.parametrize("model", [neighbors.KNeighborsRegressor, RadiusNeighborsRegressor])

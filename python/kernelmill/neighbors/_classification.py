@@ -160,7 +160,8 @@ class RadiusNeighborsClassifier(RadiusNeighborsMixin, _Voters):
     ----------
     radius : float, default=1.0
     outlier_label : label, list of labels, "most_frequent" or None, default=None
-        Class of rows without neighbours, one for each output; None refuses such rows.
+        Class of rows without neighbours, one for each output; None refuses such rows. If no row of
+        ``fit`` has it, predictions of such rows warn, and their probabilities are all 0.
 
     Attributes
     ----------
@@ -173,7 +174,7 @@ class RadiusNeighborsClassifier(RadiusNeighborsMixin, _Voters):
     --------
     >>> from kernelmill.neighbors import RadiusNeighborsClassifier
     >>> model = RadiusNeighborsClassifier(1.0, outlier_label="far")
-    >>> _ = model.fit([[0.0], [0.5], [9.0]], ["a", "a", "b"])
+    >>> _ = model.fit([[0.0], [0.5], [9.0], [99.0]], ["a", "a", "b", "far"])
     >>> model.predict([[0.7], [8.5], [5.0]]).tolist()
     ['a', 'b', 'far']
     """
@@ -217,19 +218,20 @@ class RadiusNeighborsClassifier(RadiusNeighborsMixin, _Voters):
         for label, own in zip(labels, known, strict=True):
             if not np.isscalar(label):
                 raise TypeError(f"{owner}: outlier_label must be a label, got {label!r}")
-            if np.append(own, label).dtype.kind != own.dtype.kind:
+            as_text = own.dtype.kind in "US" and not isinstance(label, str | bytes)
+            if as_text or np.append(own, label).dtype.kind != own.dtype.kind:
                 raise TypeError(
                     f"{owner}: outlier_label must be of the type of y, {own.dtype}, got {label!r}"
                 )
         return labels
 
     def _shares(self, X: Any) -> tuple[list[np.ndarray], np.ndarray]:
-        """Shares by output, and which rows have no neighbours."""
+        """Shares by output, and which rows have neither neighbours nor votes."""
         offsets, indices, distances = self._within(X, self.radius)
         counts = np.diff(offsets)
         alone = counts == 0
-        owner = type(self).__name__
-        if alone.any() and self._outside_labels is None:
+        owner, outside = type(self).__name__, self._outside_labels
+        if alone.any() and outside is None:
             raise ValueError(
                 f"{owner}: X must have neighbours within the radius {self.radius}, got none for "
                 f"rows {np.flatnonzero(alone)[:5].tolist()} (No neighbors found for test samples: "
@@ -237,10 +239,23 @@ class RadiusNeighborsClassifier(RadiusNeighborsMixin, _Voters):
             )
         weights = ragged_weights(offsets, distances, self.weights)
         query = query_of(offsets)
-        return [
+        shares = [
             votes(query, self._codes[indices, output], weights, len(counts), len(own))
             for output, own in enumerate(self._by_output())
-        ], alone
+        ]
+        mute = ~shares[0].any(axis=1)
+        if alone.any():
+            for share, own, label in zip(shares, self._by_output(), outside, strict=True):
+                place = np.flatnonzero(own == label)
+                if len(place):
+                    share[np.ix_(alone, place)] = 1
+                else:
+                    warn(
+                        f"{owner}: Outlier label {label} is not in training classes. "
+                        "All class probabilities of outliers will be assigned with 0.",
+                        UserWarning,
+                    )
+        return shares, mute
 
     def predict_proba(self, X):
         """Shares of the classes within the radius.
@@ -248,21 +263,10 @@ class RadiusNeighborsClassifier(RadiusNeighborsMixin, _Voters):
         Returns
         -------
         proba : ndarray of shape (n, n_classes), or list of them
-            Rows without neighbours are all of the class of outliers, or 0 if no row of ``fit`` was.
+            Rows without neighbours are all of the class of outliers, or 0 if no row of ``fit`` was;
+            rows whose neighbours all weigh 0 have 0.
         """
-        shares, alone = self._shares(X)
-        if alone.any():
-            outside: Any = self._outside_labels
-            for share, own, label in zip(shares, self._by_output(), outside, strict=True):
-                place = np.flatnonzero(own == label)
-                if len(place):
-                    share[np.ix_(alone, place)] = 1
-                else:
-                    warn(
-                        f"{type(self).__name__}: Outlier label {label} is not in training classes. "
-                        "All class probabilities of outliers will be assigned with 0.",
-                        UserWarning,
-                    )
+        shares, _ = self._shares(X)
         return shares if self.outputs_2d_ else shares[0]
 
     def predict(self, X):
@@ -276,12 +280,17 @@ class RadiusNeighborsClassifier(RadiusNeighborsMixin, _Voters):
         Raises
         ------
         ValueError
-            If a row has no neighbours and there is no `outlier_label`.
+            If a row has no neighbours, or none with a weight, and there is no `outlier_label`.
         """
-        shares, alone = self._shares(X)
+        shares, mute = self._shares(X)
         labels = self._labels(shares)
-        if alone.any():
+        if mute.any():
+            if self._outside_labels is None:
+                raise ValueError(
+                    f"{type(self).__name__}: weights must give some neighbour of each row a "
+                    f"weight, got 0 for all of row {int(mute.argmax())} (set outlier_label)"
+                )
             outside = np.array(self._outside_labels)
             labels = labels.astype(np.result_type(labels, outside))
-            labels[alone] = outside if self.outputs_2d_ else outside[0]
+            labels[mute] = outside if self.outputs_2d_ else outside[0]
         return labels
