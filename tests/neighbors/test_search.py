@@ -252,10 +252,26 @@ def test_ball_trees_of_other_metrics_compare_all_pairs(rng, metric):
         NearestNeighbors(algorithm="kd_tree", metric=metric).fit(X)
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "braycurtis"])
+def test_each_query_has_a_radius(rng, metric):
+    X, Q, radii = rng.random((50, 2)), rng.random((20, 2)), rng.random(20)
+    radii[0] = -1
+    model = NearestNeighbors(metric=metric).fit(X)
+    far, near = model.radius_neighbors(Q, radii, sort_results=True)
+    graph = model.radius_neighbors_graph(Q, radii.tolist(), mode="distance")
+    for i, radius in enumerate(radii):
+        want = model.radius_neighbors(Q[i : i + 1], radius, sort_results=True)
+        np.testing.assert_array_equal(near[i], want[1][0])
+        np.testing.assert_array_equal(far[i], want[0][0])
+        np.testing.assert_array_equal(np.sort(graph[[i]].indices), np.sort(near[i]))
+    with pytest.raises(ValueError, match=r"must be a number or have shape \(20,\), got \(3,"):
+        model.radius_neighbors(Q, radii[:3])
+    with pytest.raises(TypeError, match=r"radius must be a number or numbers, got \['a'\]"):
+        model.radius_neighbors(Q, ["a"])
+
+
 def test_radii_and_exponents_are_single_numbers(rng):
     X = rng.normal(size=(20, 2))
-    with pytest.raises(TypeError, match="NearestNeighbors: radius must be a number, got array"):
-        NearestNeighbors().fit(X).radius_neighbors(X, radius=np.full(20, 0.4))
     with pytest.raises(TypeError, match="NearestNeighbors: radius must be a number, got nan"):
         NearestNeighbors().fit(X).radius_neighbors(X, radius=np.nan)
     with pytest.warns(SyntaxWarning, match=r"p must be given once, got p=2 and 1 in metric_params"):

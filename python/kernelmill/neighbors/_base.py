@@ -254,7 +254,16 @@ class RadiusNeighborsMixin:
             raise ValueError(
                 f"{type(self).__name__}: radius must be given here or to the model, got None"
             )
-        offsets, indices, distances = self._within(X, radius)  # type: ignore[attr-defined]
+        owner, radii = type(self).__name__, None
+        if isinstance(radius, list | tuple | np.ndarray):
+            radii = np.asarray(radius)
+            if radii.dtype.kind not in "iuf" or np.isnan(radii).any():
+                raise TypeError(f"{owner}: radius must be a number or numbers, got {radius!r}")
+            radius = float(radii.max(initial=0.0))
+        found = self._within(X, radius)  # type: ignore[attr-defined]
+        offsets, indices, distances = (
+            found if radii is None else within_each(*found, radii, f"{owner}: radius")
+        )
         if by_distance:
             order = np.lexsort((indices, distances, query_of(offsets)))
             indices, distances = indices[order], distances[order]
@@ -267,8 +276,9 @@ class RadiusNeighborsMixin:
         ----------
         X : {array-like, sparse matrix} of shape (n, d), optional
             Rows; those of ``fit`` by default, where no row is its own neighbour.
-        radius : float, optional
-            Largest distance; that of the constructor by default.
+        radius : float or array-like of shape (n,), optional
+            Largest distance, of all rows or of each; that of the constructor by default. Memory is
+            that of the largest.
         return_distance : bool, default=True
             Whether to return distances, too.
         sort_results : bool, default=False
@@ -295,8 +305,9 @@ class RadiusNeighborsMixin:
         ----------
         X : {array-like, sparse matrix} of shape (n, d), optional
             Rows; those of ``fit`` by default, where no row is its own neighbour.
-        radius : float, optional
-            Largest distance; that of the constructor by default.
+        radius : float or array-like of shape (n,), optional
+            Largest distance, of all rows or of each; that of the constructor by default. Memory is
+            that of the largest.
         mode : {"connectivity", "distance"}, default="connectivity"
             Whether entries are 1 or distances.
         sort_results : bool, default=False
@@ -310,6 +321,18 @@ class RadiusNeighborsMixin:
         check_mode(mode, type(self).__name__)
         found = self._listed(X, radius, sort_results)
         return as_graph(*found, mode, self.n_samples_fit_)
+
+
+def within_each(
+    offsets: np.ndarray, indices: np.ndarray, distances: np.ndarray, radii: np.ndarray, name: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What remains of lists within the largest of radii when each query has its own."""
+    n, query = len(offsets) - 1, query_of(offsets)
+    if radii.shape != (n,):
+        raise ValueError(f"{name} must be a number or have shape ({n},), got {radii.shape}")
+    near = distances <= radii[query]
+    counts = np.bincount(query[near], minlength=n)
+    return np.concatenate([[0], np.cumsum(counts)]), indices[near], distances[near]
 
 
 def query_of(offsets: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kernelmill.neighbors._base import as_lists, query_of
+from kernelmill.neighbors._base import as_lists, within_each
 from kernelmill.neighbors._density import KernelDensity
 from kernelmill.neighbors._unsupervised import NearestNeighbors
 
@@ -125,22 +125,14 @@ class KDTree:
             raise ValueError("KDTree: return_distance must be True with sort_results, got False")
         radius = np.asarray(r, np.float64)
         most = float(radius.max(initial=0.0))
-        offsets, indices, distances = self._model._listed(X, most, sort_results)
-        if radius.ndim:
-            query = query_of(offsets)
-            if radius.shape != (len(offsets) - 1,):
-                raise ValueError(
-                    f"KDTree: r must be a number or have shape ({len(offsets) - 1},), got "
-                    f"{radius.shape}"
-                )
-            kept = distances <= radius[query]
-            counts = np.bincount(query[kept], minlength=len(offsets) - 1)
-            offsets = np.concatenate([[0], np.cumsum(counts)])
-            indices, distances = indices[kept], distances[kept]
+        found = self._model._listed(X, most, sort_results)
+        offsets, indices, distances = (
+            within_each(*found, radius, "KDTree: r") if radius.ndim else found
+        )
         if count_only:
             return np.diff(offsets)
-        found = as_lists(offsets, indices)
-        return (found, as_lists(offsets, distances)) if return_distance else found
+        near = as_lists(offsets, indices)
+        return (near, as_lists(offsets, distances)) if return_distance else near
 
     def kernel_density(
         self, X, h, kernel="gaussian", atol=0, rtol=1e-8, breadth_first=True, return_log=False
