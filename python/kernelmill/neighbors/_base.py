@@ -262,7 +262,7 @@ class RadiusNeighborsMixin:
             radius = float(radii.max(initial=0.0))
         found = self._within(X, radius)  # type: ignore[attr-defined]
         offsets, indices, distances = (
-            found if radii is None else within_each(*found, radii, f"{owner}: radius")
+            found if radii is None else within_each(found, radii, f"{owner}: radius")
         )
         if by_distance:
             order = np.lexsort((indices, distances, query_of(offsets)))
@@ -324,9 +324,10 @@ class RadiusNeighborsMixin:
 
 
 def within_each(
-    offsets: np.ndarray, indices: np.ndarray, distances: np.ndarray, radii: np.ndarray, name: str
+    found: tuple[np.ndarray, np.ndarray, np.ndarray], radii: np.ndarray, name: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What remains of lists within the largest of radii when each query has its own."""
+    offsets, indices, distances = found
     n, query = len(offsets) - 1, query_of(offsets)
     if radii.shape != (n,):
         raise ValueError(f"{name} must be a number or have shape ({n},), got {radii.shape}")

@@ -230,8 +230,8 @@ class RadiusNeighborsClassifier(RadiusNeighborsMixin, _Voters):
         offsets, indices, distances = self._within(X, self.radius)
         counts = np.diff(offsets)
         alone = counts == 0
-        owner, outside = type(self).__name__, self._outside_labels
-        if alone.any() and outside is None:
+        owner, outside = type(self).__name__, self._outside_labels or []
+        if alone.any() and not outside:
             raise ValueError(
                 f"{owner}: X must have neighbours within the radius {self.radius}, got none for "
                 f"rows {np.flatnonzero(alone)[:5].tolist()} (No neighbors found for test samples: "
@@ -243,7 +243,7 @@ class RadiusNeighborsClassifier(RadiusNeighborsMixin, _Voters):
             votes(query, self._codes[indices, output], weights, len(counts), len(own))
             for output, own in enumerate(self._by_output())
         ]
-        mute = ~shares[0].any(axis=1)
+        mute = (shares[0] == 0).all(axis=1)
         if alone.any():
             for share, own, label in zip(shares, self._by_output(), outside, strict=True):
                 place = np.flatnonzero(own == label)

@@ -127,7 +127,7 @@ class KDTree:
         most = float(radius.max(initial=0.0))
         found = self._model._listed(X, most, sort_results)
         offsets, indices, distances = (
-            within_each(*found, radius, "KDTree: r") if radius.ndim else found
+            within_each(found, radius, "KDTree: r") if radius.ndim else found
         )
         if count_only:
             return np.diff(offsets)
