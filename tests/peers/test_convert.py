@@ -6,8 +6,10 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 import kernelmill
+from kernelmill.ensemble import _hist_base
 
 lightgbm = pytest.importorskip("lightgbm", reason="compares with LightGBM")
 xgboost = pytest.importorskip("xgboost", reason="compares with XGBoost")
@@ -132,6 +134,36 @@ def test_early_stopping_uses_the_best_round():
     model.fit(X, y, eval_set=[(X[::-1] + 1, y)], callbacks=[lightgbm.early_stopping(3, False)])
     assert kernelmill.convert(model).n_iter_ == model.best_iteration_
     assert_equal(model, NEW, 1e-12)
+
+
+@pytest.mark.parametrize("kind", ["csr", "csc", "coo"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_entries_that_are_not_stored(kind, dtype, tmp_path, monkeypatch):
+    monkeypatch.setattr(_hist_base, "_ENTRIES", 100)  # some chunks
+    rng = np.random.default_rng(5)
+    rows = sp.random_array((90, 6), density=0.5, format=kind, dtype=dtype, rng=rng)
+    y = np.asarray(rows.sum(axis=1)) + rng.normal(size=90)
+    for model, tolerance in (
+        (lightgbm.LGBMRegressor(n_estimators=9, min_child_samples=3, verbose=-1), 1e-12),
+        (xgboost.XGBRegressor(n_estimators=9), 1e-6),
+    ):
+        want = model.fit(rows.tocsr(), y).predict(rows.tocsr())
+        ours = kernelmill.convert(model)
+        np.testing.assert_allclose(ours.predict(rows), want, rtol=tolerance, atol=tolerance)
+        np.testing.assert_array_equal(list(ours.staged_predict(rows))[-1], ours.predict(rows))
+        sums = ours.predict_contributions(rows).sum(axis=1)
+        np.testing.assert_allclose(sums, want, rtol=2e-6, atol=2e-6)
+        kernelmill.save(ours, tmp_path / "m.safetensors")
+        kept = kernelmill.load(tmp_path / "m.safetensors")
+        np.testing.assert_array_equal(kept.predict(rows), ours.predict(rows))
+        if isinstance(model, xgboost.XGBRegressor):
+            assert np.abs(ours.predict(rows.toarray()) - want).max() > 0.1
+        with pytest.raises(ValueError, match="X has 4 features"):
+            ours.predict(rows.tocsr()[:, :4])
+        with pytest.raises(TypeError, match=r"X must be dense, got a sparse matrix of shape \(90"):
+            ours.fit(rows, y)
+        with pytest.raises(TypeError, match=r"X must be dense, got a sparse matrix of shape \(90"):
+            ours.fit(rows.toarray(), y).predict(rows)
 
 
 def test_boosters_without_a_wrapper():

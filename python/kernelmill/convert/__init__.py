@@ -38,7 +38,9 @@ class _Callable(ModuleType):
         -------
         model : estimator
             Of our class of that name, with copies of the arrays; models of LightGBM and XGBoost
-            become `HistGradientBoostingClassifier` or `HistGradientBoostingRegressor`.
+            become `HistGradientBoostingClassifier` or `HistGradientBoostingRegressor`, which
+            predict for sparse rows too: entries that are not stored are 0 for LightGBM and missing
+            for XGBoost, as they are there.
 
         Raises
         ------

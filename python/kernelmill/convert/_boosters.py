@@ -25,7 +25,9 @@ def converted(model: Any) -> Any:
     """Our histogram boosting with their trees."""
     own = library(model)
     assert own is not None
-    return _from_lightgbm(model) if own == "lightgbm" else _from_xgboost(model)
+    ours = _from_lightgbm(model) if own == "lightgbm" else _from_xgboost(model)
+    ours._absent_is_missing = own == "xgboost"  # of sparse rows; for LightGBM such an entry is 0
+    return ours
 
 
 def _refused(what: str, got: Any) -> NotImplementedError:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from kernelmill._arrays import beside
+from kernelmill._arrays import beside, is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import seed_of
@@ -23,6 +24,7 @@ from kernelmill.tree import _levels
 from kernelmill.tree._levels import Levelled
 
 _NONE = np.zeros(0)
+_ENTRIES = 1 << 23  # of sparse rows that are made dense at a time, 64 MB
 
 PARAMETERS = {
     "learning_rate": rule.real(0, above=True),
@@ -98,6 +100,12 @@ class HistGradientBoosting(Levelled):
     def _most_levels(self) -> int:
         return int(self.max_bins)
 
+    def _matrix(self, X: Any) -> tuple[Any, Any]:
+        """X as numbers; sparse where a converted model says what an absent entry is."""
+        if is_sparse(X) and "_absent_is_missing" in self.__dict__:
+            X = _dense(X, np.nan if self._absent_is_missing else 0.0)
+        return super()._matrix(X)
+
     def _chunk_check(self, reset: bool) -> Any:
         return functools.partial(dense_chunk, owner=type(self).__name__)
 
@@ -138,6 +146,7 @@ class HistGradientBoosting(Levelled):
         again = self.warm_start and "_trees" in self.__dict__
         if not again:
             self.__dict__.pop("_levels", None)
+        self.__dict__.pop("_absent_is_missing", None)
         if eval_set is not None:
             X_val, y_val = _evaluation(eval_set, X_val, owner)
         if X_val is not None and not self.early_stopping:
@@ -300,11 +309,14 @@ class HistGradientBoosting(Levelled):
 
     def _mapped_rows(self, op: Any, X: Any) -> np.ndarray:
         """``op(rows, trees, start, bins)``, over the chunks of a stream."""
-        trees = self._fitted()
+        how = self._fitted(), self._baseline, self._bins
+        known = is_sparse(X) and "_absent_is_missing" in self.__dict__
+        if known and math.prod(X.shape) > _ENTRIES:
+            X, step = X.tocsr(), max(1, _ENTRIES // X.shape[1])
+            parts = (self._rows(X[i : i + step], reset=False) for i in range(0, X.shape[0], step))
+            return np.concatenate([op(rows.X, *how) for rows in parts])
         rows = self._rows(X, reset=False)
-        if not rows.is_stream:
-            return op(rows.X, trees, self._baseline, self._bins)
-        return rows.map(op, trees, self._baseline, self._bins)
+        return rows.map(op, *how) if rows.is_stream else op(rows.X, *how)
 
     def _raw(self, X: Any) -> np.ndarray:
         """Scores, (n, k)."""
@@ -347,6 +359,15 @@ class HistGradientBoosting(Levelled):
     def feature_importances_(self):
         """Share of each feature in what all splits gain, ndarray of shape (d,)."""
         return self._fitted().importances(self.n_features_in_)
+
+
+def _dense(X: Any, absent: float) -> np.ndarray:
+    """Sparse rows as an array, with the number for entries that are not stored."""
+    X = X.tocsr(copy=True)
+    X.sum_duplicates()
+    out = np.full(X.shape, absent, np.float32 if X.dtype == np.float32 else np.float64)
+    out[np.repeat(np.arange(X.shape[0]), np.diff(X.indptr)), X.indices] = X.data
+    return out
 
 
 class _Fraction:
