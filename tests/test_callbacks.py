@@ -11,8 +11,22 @@ from sklearn.base import clone
 
 import kernelmill
 from kernelmill import callbacks
+from kernelmill._estimator._progress import heard
 from kernelmill.callbacks import Checkpoint
-from kernelmill.cluster import BisectingKMeans, ConstrainedKMeans, KMeans, MiniBatchKMeans
+from kernelmill.cluster import (
+    DBSCAN,
+    BisectingKMeans,
+    ConstrainedKMeans,
+    KMeans,
+    MiniBatchKMeans,
+    SpectralClustering,
+)
+from kernelmill.decomposition import ProbabilisticPCA
+from kernelmill.manifold import Isomap
+from kernelmill.mixture import MixtureClassifier
+from kernelmill.naive_bayes import GaussianNB
+from kernelmill.neighbors import KNeighborsClassifier, MLkNN
+from kernelmill.tree import DecisionTreeClassifier
 
 pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
 
@@ -103,6 +117,62 @@ def test_other_models(model, tmp_path):
     assert checkpoint.n_saved > 1
     kept = kernelmill.load(tmp_path / "m")
     np.testing.assert_array_equal(kept.predict(X), model.predict(X))
+
+
+class Once:
+    """Counts what it hears."""
+
+    def __init__(self):
+        self.heard = []
+
+    def setup(self, estimator, context):
+        self.heard.append("setup")
+
+    def teardown(self, estimator, context):
+        self.heard.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.heard.append("begin")
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None, X=None, y=None):
+        self.heard += ["end", len(X), len(y), context.parent is None]
+        fitted_estimator.n_features_in_  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        KNeighborsClassifier(3),
+        MLkNN(3),
+        DecisionTreeClassifier(max_depth=3),
+        MixtureClassifier(),
+        GaussianNB(),
+        DBSCAN(1.0),
+        SpectralClustering(2, random_state=0),  # fits another model within
+        ProbabilisticPCA(2),
+        Isomap(n_neighbors=6),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_fits_without_iterations_are_written_once(model, tmp_path):
+    rows, y = X[:80], (X[:80, 0] > 0).astype(int)
+    y = np.stack([y, 1 - y], axis=1) if isinstance(model, MLkNN) else y
+    checkpoint, once = Checkpoint(tmp_path / "m", every=0), Once()
+    model = clone(model).fit(rows[:60], y[:60]).set_callbacks(checkpoint, once).fit(rows, y)
+    assert checkpoint.n_saved == 1
+    assert once.heard == ["setup", "begin", "end", 80, 80, True, "teardown"]
+    kept = kernelmill.load(tmp_path / "m")
+    for name in ("predict", "transform", "labels_"):
+        if hasattr(model, name):
+            want, found = getattr(model, name), getattr(kept, name)
+            if name != "labels_":
+                want, found = want(rows), found(rows)
+            np.testing.assert_array_equal(found, want)
+    assert not heard()
+    with pytest.raises(ValueError, match="X "):
+        model.fit(rows[:0], y[:0])
+    assert once.heard.count("setup") == once.heard.count("teardown")
+    assert not heard()
 
 
 def test_paths_that_cannot_be_written(tmp_path, monkeypatch):

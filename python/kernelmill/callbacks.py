@@ -37,10 +37,12 @@ class Checkpoint:
     known at once; the last one at the end of the fit. Each is written beside its place and renamed
     over the one before, so that a crash at any moment leaves a whole file. If a later one cannot be
     written, a warning says so and the fit goes on. With several starts a file holds the start under
-    way, and the last file the best one. A file holds what ``predict`` needs, not results per row
-    such as ``labels_``. To go on from it: load it, set ``warm_start=True``, and fit again. Models
-    that solve equations directly, such as `Ridge` and `KernelRidge`, have no steps to go on from:
-    their file is written at the end. Estimators that are fitted at the same time, as in a grid
+    way, and the last file the best one. A file of an iteration holds what ``predict`` needs, not
+    results per row such as ``labels_``. To go on from it: load it, set ``warm_start=True``, and fit
+    again. Models without steps to go on from have one file, written at the end: those that solve
+    equations directly, such as `Ridge` and `KernelRidge`, and those that sort or search, such as
+    `DBSCAN`, `KNeighborsClassifier` and `DecisionTreeClassifier`. ``partial_fit`` of models with
+    iterations writes none. Estimators that are fitted at the same time, as in a grid
     search, need a file each.
 
     Examples

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any, TypeVar, cast
 
 from kernelmill._estimator._parameters import check_parameters
-from kernelmill._estimator._progress import Progress, with_callbacks
+from kernelmill._estimator._progress import Progress, heard, with_callbacks
 
 # What a fit takes from X and y before it iterates.
 FEATURES = ("n_features_in_", "feature_names_in_", "classes_", "n_outputs_", "out_activation_")
@@ -41,10 +41,11 @@ def begun_with(model: Any) -> dict[str, Any]:
 def fitting(method: Method) -> Method:
     """Decorate ``fit`` or ``partial_fit``.
 
-    Parameters are checked first, scikit-learn's callbacks are torn down afterwards, and any
-    exception restores the estimator. Ctrl-C does so too, unless ``warm_start=True``: then the
-    estimator keeps the attributes that `climb` had reached, attributes of an earlier fit that these
-    do not replace are dropped, and ``interrupted_`` is True until the next fit that succeeds.
+    Parameters are checked first, scikit-learn's callbacks are torn down afterwards (they see one
+    task, at its end, of a ``fit`` that opens no `Progress`), and any exception restores the
+    estimator. Ctrl-C does so too, unless ``warm_start=True``: then the estimator keeps the
+    attributes that `climb` had reached, attributes of an earlier fit that these do not replace are
+    dropped, and ``interrupted_`` is True until the next fit that succeeds.
 
     Parameters
     ----------
@@ -62,6 +63,8 @@ def fitting(method: Method) -> Method:
         begun[id(self)] = before
         try:
             result = managed(self, *args, **kwargs)
+            if outer is None and method.__name__ == "fit" and id(self) not in heard():
+                _report_whole(self, *args, **kwargs)
         except BaseException as error:
             reached = getattr(error, "attributes", None)
             features = {name: vars(self)[name] for name in FEATURES if name in vars(self)}
@@ -76,6 +79,7 @@ def fitting(method: Method) -> Method:
         finally:
             if outer is None:
                 del begun[id(self)]
+                heard().discard(id(self))
             else:
                 begun[id(self)] = outer
         self.__dict__.pop("interrupted_", None)
@@ -96,13 +100,31 @@ def fitting_at_once(method: Callable) -> Callable:
             for name in filter(is_fitted_name, list(vars(self))):
                 self.__dict__.pop(name, None)
             _begun.models[id(self)] = {}
-        metadata = None if given is None else {"sample_weight": given}
-        with Progress(self, False, runs=0, X=X, y=y, metadata=metadata) as progress:
+        with _whole(self, X, y, given) as progress:
             method(self, X, y, *weights, **options)
-            progress.end_fit(lambda: {n: v for n, v in vars(self).items() if n[-1] == "_"})
+            progress.end_fit(lambda: _public(self))
         return self
 
     return fit
+
+
+def _whole(model: Any, X: Any, y: Any, weight: Any) -> Progress:
+    """Of a fit that is one task."""
+    metadata = None if weight is None else {"sample_weight": weight}
+    return Progress(model, False, runs=0, X=X, y=y, metadata=metadata)
+
+
+def _public(model: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(model).items() if is_fitted_name(name)}
+
+
+@with_callbacks
+def _report_whole(model: Any, X: Any = None, y: Any = None, *weights: Any, **options: Any) -> None:
+    """Tell callbacks of a fit that has told them nothing."""
+    _begun.models[id(model)] = {}  # all that it has is of this fit
+    weight = [*weights, options.get("sample_weight")][0]
+    with _whole(model, X, y, weight) as progress:
+        progress.end_fit(lambda: _public(model))
 
 
 def warn(message: str, category: type[Warning]) -> None:

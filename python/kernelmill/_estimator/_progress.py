@@ -8,6 +8,7 @@ at a time.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,11 +25,24 @@ except ImportError:
         return method
 
 
-__all__ = ["QUIET", "CallbackSupportMixin", "Progress", "with_callbacks"]
+__all__ = ["QUIET", "CallbackSupportMixin", "Progress", "heard", "with_callbacks"]
 
 logger = logging.getLogger("kernelmill")
 # Seconds between two evaluations of an objective that costs a pass of its own.
 _OBJECTIVE_EVERY = 0.25
+
+
+class _Heard(threading.local):
+    def __init__(self) -> None:
+        self.models: set[int] = set()
+
+
+_heard = _Heard()
+
+
+def heard() -> set[int]:
+    """The models, by id, of whose fits in this thread callbacks have heard."""
+    return _heard.models
 
 
 class Progress:
@@ -76,6 +90,7 @@ class Progress:
             estimator, "_init_callback_context"
         ):
             self._root = estimator._init_callback_context(max_subtasks=runs)
+            _heard.models.add(id(estimator))
             self._root.call_on_fit_task_begin(estimator=estimator, **self._data)
         if verbose:
             from tqdm.auto import tqdm
