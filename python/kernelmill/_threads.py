@@ -195,7 +195,8 @@ class threads:
     Creating the object sets the limit; leaving the ``with`` block, or calling ``restore()``,
     restores the previous one. threadpoolctl knows this library as ``user_api="kernelmill"`` once an
     operation has loaded the compiled code; from then on, ``threadpool_limits(1)`` limits it along
-    with BLAS and OpenMP. Cost: a few microseconds.
+    with BLAS and OpenMP. Results have the same bits at any limit; the threads of BLAS, on which the
+    last bits of factors of more than 512 rows depend, are left alone. Cost: a few microseconds.
 
     Examples
     --------

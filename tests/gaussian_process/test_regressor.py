@@ -10,6 +10,7 @@ import pytest
 import sklearn.gaussian_process as peers
 import sklearn.gaussian_process.kernels as theirs
 from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_limits
 
 import kernelmill
 from kernelmill.gaussian_process import (
@@ -223,6 +224,31 @@ def test_refusals():
     kernel = RBF(1.0, (1e-5, np.inf))
     with pytest.raises(ValueError, match="bounds of hyperparameters must be finite"):
         GaussianProcessRegressor(kernel, n_restarts_optimizer=1).fit(X, y)
+
+
+@pytest.mark.parametrize("optimizer", [None, "scoring"])
+@pytest.mark.parametrize("n", [1, 60, 300])
+def test_the_factor_is_a_lower_triangle(n, optimizer):
+    X, y, _ = data(n)
+    model = GaussianProcessRegressor(RBF(1.0) + WhiteKernel(0.1), optimizer=optimizer).fit(X, y)
+    np.testing.assert_array_equal(np.triu(model.L_, 1), 0)
+    np.testing.assert_allclose(
+        model.L_ @ model.L_.T, model.kernel_(X) + 1e-10 * np.eye(n), atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("model", [GaussianProcessRegressor, GaussianProcessClassifier])
+def test_threads_of_blas_change_no_bit_up_to_512_rows(model):
+    X, y, _ = data(300)
+    y = y > np.median(y) if model is GaussianProcessClassifier else y
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            fitted = model(RBF(1.0), optimizer=None).fit(X, y)
+            theta = fitted.kernel_.theta + 0.1
+            found.append(fitted.log_marginal_likelihood(theta, eval_gradient=True))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    np.testing.assert_array_equal(found[0][1], found[1][1])
 
 
 def test_the_likelihood_may_move_the_kernel_of_the_fit():

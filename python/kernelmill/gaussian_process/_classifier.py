@@ -582,7 +582,8 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
         values, gradients = [], []
         for process, own in zip(processes, each, strict=True):
             kernel = process.kernel.clone_with_theta(own)
-            value, gradient = process.likelihood(kernel, gradient=eval_gradient)
+            with _factor.lapack_threads(len(process.X)), _linalg.numpy_on_one_thread:
+                value, gradient = process.likelihood(kernel, gradient=eval_gradient)
             values.append(value)
             gradients.append(gradient)
             if not clone_kernel:

@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from kernelmill._arrays import beside, namespace
+from kernelmill._arrays import beside, is_cupy, namespace
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._linalg import numpy_on_one_thread
@@ -218,6 +218,9 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         weights: np.ndarray, value: float,
     ) -> dict[str, Any]:  # fmt: skip
         shape = (len(X), *self._axes)
+        if not is_cupy(L):  # CuPy's is a triangle
+            for j in range(1, len(L)):  # columns of Fortran's order, without another n x n
+                L[:j, j] = 0
         return {
             "kernel_": kernel, "L_": L, "jitter_": jitter, "log_marginal_likelihood_value_": value,
             "X_train_": X, "y_train_": targets.reshape(shape), "alpha_": weights.reshape(shape),
@@ -329,7 +332,8 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         targets = self.y_train_.reshape(len(self.y_train_), -1)
         noise = self._noise(len(targets), owner)
         least = -math.inf if eval_gradient else math.inf
-        value, gradient, _ = _likelihood(kernel, self.X_train_, targets, noise, owner, least)
+        with _factor.lapack_threads(len(targets)), numpy_on_one_thread:
+            value, gradient, _ = _likelihood(kernel, self.X_train_, targets, noise, owner, least)
         value = np.float64(value)
         return (value, gradient) if eval_gradient else value
 
@@ -466,7 +470,10 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
 def _posterior(
     kernel: Kernel, X: np.ndarray, targets: np.ndarray, noise: Any, owner: str
 ) -> tuple[np.ndarray, float, np.ndarray, float]:
-    """L, the jitter, the weights of the rows and the log marginal likelihood."""
+    """L, the jitter, the weights of the rows and the log marginal likelihood.
+
+    What is above the diagonal of L is not set: `_attributes` sets it to 0.
+    """
     L, jitter = _factor.factor(lambda: _factor.covariances(kernel, X), noise, owner)
     weights = _factor.solve(L, targets)
     n, t = targets.shape
