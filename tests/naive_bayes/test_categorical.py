@@ -82,6 +82,18 @@ def test_unknown_and_negative_categories_are_refused():
             call(X)
 
 
+@pytest.mark.parametrize("huge", [2.0**31, 1e30, 1e150])
+def test_numbers_too_large_for_categories_are_refused(huge):
+    X, y = problem()
+    model = CategoricalNB().fit(X, y)
+    X = X.astype(float)
+    X[3, 1] = huge
+    with pytest.raises(IndexError, match=r"in column 1, which has 5 \(set min_categories"):
+        model.predict(X)
+    with pytest.raises(ValueError, match=r"2\*\*31 numbers, got .* in column 1 \(skl"):
+        CategoricalNB().fit(X, y)
+
+
 @pytest.mark.parametrize("least", [[2.5, 1, 1], [3, 3], "b"])
 def test_wrong_numbers_of_categories_are_refused(least):
     X, y = problem()

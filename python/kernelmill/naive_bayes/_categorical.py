@@ -21,6 +21,8 @@ _MIN_CATEGORIES = rule.any_of(
     rule.array("(d,)"),
     rule.nothing(),
 )
+# Each category of each feature has a column, numbered in 32 bits.
+_MOST = 2**31
 
 
 class CategoricalNB(DiscreteNB):
@@ -168,12 +170,12 @@ def _refuse(X: np.ndarray, low: np.ndarray, owner: str) -> None:
 
 
 def _ends(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The least and greatest category of each column, 0 and -1 where all are missing."""
+    """The least and greatest category of each column as floats, 0 and -1 if all are missing."""
     low, high = reduction.min(X, 0), reduction.max(X, 0)
     if np.isnan(low).any():
         low, high = np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
         low, high = np.nan_to_num(low, nan=0.0), np.nan_to_num(high, nan=-1.0)
-    return low, np.floor(high).astype(np.int64)
+    return low, np.floor(high)
 
 
 def _tallies(
@@ -182,7 +184,13 @@ def _tallies(
     """Weights of the classes, numbers of categories, tallies (k, sum of these)."""
     low, high = _ends(X)
     _refuse(X, low, owner)
-    sizes = np.maximum(high + 1, least)
+    if high.sum() + len(high) >= _MOST:
+        p = int(high.argmax())
+        raise ValueError(
+            f"{owner}: X must hold categories numbered from 0 on, of fewer than 2**31 numbers, got "
+            f"{high[p]:g} in column {p} (sklearn.preprocessing.OrdinalEncoder numbers values)"
+        )
+    sizes = np.maximum(high.astype(np.int64) + 1, least)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     tallies = np.zeros((k, max(1, int(starts[-1]))))
     moments.class_tallies(X, codes, starts, tallies, sample_weight)
@@ -211,7 +219,7 @@ def _categorical_joint(
     if (high >= sizes).any():
         p = int((high >= sizes).argmax())
         raise IndexError(
-            f"CategoricalNB: X must hold categories that fit has seen, got {high[p]} in column "
+            f"CategoricalNB: X must hold categories that fit has seen, got {high[p]:g} in column "
             f"{p}, which has {sizes[p]} (set min_categories; the index is out of bounds)"
         )
     starts = np.cumsum(sizes) - sizes
