@@ -103,6 +103,10 @@ def test_weights_are_repetitions_or_relative(rng):
         np.repeat(X, weight.astype(int), axis=0), SHARES, axis=0, method="averaged_inverted_cdf"
     )
     np.testing.assert_allclose(relative, expected, rtol=1e-14)
+    # Sums of weights above 2**53 are even numbers only; the last row must be found all the same.
+    huge = quantiles(summarise(X, weight * 2.0**900, whole=True), SHARES)
+    np.testing.assert_array_less(np.abs(huge - relative).max(), 0.5)
+    np.testing.assert_array_equal(huge[-1], X[weight > 0].max(axis=0))
 
 
 def test_sparse_chunks(rng):

@@ -219,7 +219,8 @@ def _weighted(values: np.ndarray, weights: np.ndarray, shares: Any) -> np.ndarra
             if whole:
                 place = share * (running[-1] - 1)
                 ranks = np.minimum([np.floor(place), np.floor(place) + 1], running[-1] - 1)
-                a, b = column[np.searchsorted(running, ranks, side="right")]
+                # Where a running sum has more digits than float64, the last rank may be the sum.
+                a, b = column[np.minimum(np.searchsorted(running, ranks, side="right"), count - 1)]
                 t = place - np.floor(place)
                 out[i, j] = a + (b - a) * t if t < 0.5 else b - (b - a) * (1 - t)
             else:
