@@ -111,6 +111,9 @@ def test_the_linear_kernel_is_pca_and_sparse_rows_are_dense_ones():
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="kernel must be positive semidefinite, got an eigenvalue"):
         KernelPCA(kernel="precomputed").fit(np.array([[0.0, 1, 2], [1, 0, 5], [2, 5, 0]]))
+    far = np.random.default_rng(0).normal(size=(40, 3)) + 1e8
+    with pytest.raises(ValueError, match=r"rounding of entries of 3e\+16: subtract the means of X"):
+        KernelPCA().fit(far)
     with pytest.raises(ValueError, match="X must be a square matrix"):
         KernelPCA(kernel="precomputed").fit(X)
     with pytest.raises(ValueError, match="fit_inverse_transform must be False"):

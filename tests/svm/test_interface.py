@@ -74,6 +74,8 @@ def test_negative_weights_leave_rows_out(cls):
     np.testing.assert_array_equal(values(model, COUNTS), values(same, COUNTS))
     assert 1 not in model.support_
     np.testing.assert_array_equal(weight, [1, -1, 1, 2, 1, 1])
+    with pytest.raises(ValueError, match="positive sum, got only zeros or less"):
+        cls().fit(COUNTS, LABELS, sample_weight=[-1, 0, -1, -1, 0, 0])
     with pytest.raises(ValueError, match="sample_weight must be finite"):
         cls().fit(COUNTS, LABELS, sample_weight=[1, np.nan, 1, -1, 1, 1])
 

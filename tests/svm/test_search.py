@@ -63,6 +63,7 @@ def test_numbers():
         np.testing.assert_allclose(ours.predict(made), peer.predict(X), atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:R.2 score is not well-defined")
 def test_a_search_is_saved_and_refuses_what_it_cannot_use():
     X, y = load_iris(return_X_y=True)
     model = SVCCV(Cs=[1.0], gammas=["scale", "auto"]).fit(X, y)
@@ -74,6 +75,8 @@ def test_a_search_is_saved_and_refuses_what_it_cannot_use():
     for given in ({"Cs": [0.0]}, {"Cs": []}, {"gammas": ["wide"]}):
         with pytest.raises(ValueError, match=r"^SVCCV: Cs and gammas must be numbers above 0"):
             SVCCV(**given).fit(X, y)
+    with pytest.raises(ValueError, match=r"finite scores, got none \(R\^2 needs two rows"):
+        SVRCV(cv=KFold(6)).fit(X[:6], np.arange(6.0))
     with pytest.raises(ValueError, match="cv must leave rows of each class"):
         SVCCV(cv=KFold(3)).fit(X, y)
 

@@ -166,8 +166,8 @@ def as_numbers(value: Any, name: str, owner: str) -> np.ndarray:
 
 
 def zero_weights(owner: str) -> ValueError:
-    """The error for rows that all have zero weight."""
-    return ValueError(f"{owner}: sample_weight must have a positive sum, got only zeros")
+    """The error for rows none of which has a weight."""
+    return ValueError(f"{owner}: sample_weight must have a positive sum, got only zeros or less")
 
 
 def check_folds(folds: list, weight: Any, owner: str) -> None:

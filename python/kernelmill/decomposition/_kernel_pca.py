@@ -214,10 +214,13 @@ callable, default="linear"
         values, vectors = self._eigen(K, min(n, self.n_components or n), rank)
         top_value = max(float(values.max(initial=0.0)), 0.0)
         if float(values.min(initial=0.0)) < -_NEGATIVE * max(top_value, -float(values.min())):
+            hint = "try other parameters"
+            if -float(values.min()) <= n * eps * before:
+                hint = f"rounding of entries of {before:.3g}: subtract the means of X first"
             raise ValueError(
                 f"{owner}: the kernel must be positive semidefinite, got an eigenvalue of "
                 f"{values.min():.3g} beside the largest of {top_value:.3g} (There are significant "
-                "negative eigenvalues: try other parameters)"
+                f"negative eigenvalues: {hint})"
             )
         values = np.where(values > n * eps * max(top_value, before), values, 0.0)
         vectors = signed(vectors)

@@ -172,7 +172,10 @@ class _Search(CrossValidated):
                     score_times[c, g, f] += perf_counter() - began
         mean = scores.mean(axis=2)
         if not np.isfinite(mean).any():
-            raise ValueError(f"{owner}: scoring must give finite scores, got none")
+            raise ValueError(
+                f"{owner}: scoring must give finite scores, got none (R^2 needs two rows in each "
+                "fold: take fewer folds, or another scoring)"
+            )
         table: dict[str, Any] = {}
         for name, times in (("fit_time", fit_times), ("score_time", score_times)):
             table[f"mean_{name}"] = times.mean(axis=2).ravel()
