@@ -11,9 +11,15 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+from sklearn.base import clone
 
 from kernelmill._arrays import as_matrix, beside, kind, namespace, require_cuda, to_device, to_host
 from kernelmill._estimator._parameters import DEVICE
+from kernelmill.cluster import HDBSCAN
+from kernelmill.decomposition import LatentDirichletAllocation, MiniBatchNMF
+from kernelmill.naive_bayes import BernoulliNB
+from kernelmill.preprocessing import RobustScaler
+from kernelmill.svm import LinearSVC
 
 
 def test_rule():
@@ -104,3 +110,48 @@ def test_object_columns_of_numbers_are_numbers():
     np.testing.assert_array_equal(as_matrix(frame, "Model"), [[1, 1.5], [np.nan, 2]])
     with pytest.raises(ValueError, match=r"^Model: X must have numeric columns only, got col"):
         as_matrix(frame.assign(b=["1", "x"]), "Model")
+
+
+def not_canonical(X, kind=sp.csr_matrix):
+    """CSR rows whose columns descend, with each entry in two parts."""
+    n, d = X.shape
+    columns = np.tile(np.repeat(np.arange(d), 2)[::-1], n)
+    parts = np.repeat(X[:, ::-1], 2, axis=1).ravel() / 2
+    return kind((parts, columns, np.arange(0, 2 * d * n + 1, 2 * d)), shape=X.shape)
+
+
+@pytest.mark.parametrize("kind", [sp.csr_matrix, sp.csr_array])
+def test_entries_of_sparse_rows_are_added_up_in_a_copy(rng, kind):
+    X = np.round(rng.normal(size=(7, 4)) * 16) / 16
+    given = not_canonical(X, kind)
+    before = given.data.copy(), given.indices.copy(), given.indptr.copy()
+    matrix = as_matrix(given, "Model")
+    assert matrix.has_canonical_format
+    np.testing.assert_array_equal(matrix.toarray(), X)
+    for own, kept in zip((given.data, given.indices, given.indptr), before, strict=True):
+        np.testing.assert_array_equal(own, kept)
+    plain = kind(X)
+    assert as_matrix(plain, "Model") is plain
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        HDBSCAN(min_cluster_size=3),
+        MiniBatchNMF(2, init="random", random_state=0, max_iter=3000),
+        LatentDirichletAllocation(2, random_state=0),
+        LinearSVC(),
+        BernoulliNB(),
+        RobustScaler(with_centering=False),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_models_add_entries_of_sparse_rows_up(rng, model):
+    X = np.maximum(np.round(rng.normal(size=(40, 3)) * 16), 0) / 16
+    y, given = X[:, 0] > X[:, 1], not_canonical(X)
+    before = given.indices.copy()
+    want, found = clone(model).fit(sp.csr_matrix(X), y), clone(model).fit(given, y)
+    np.testing.assert_array_equal(given.indices, before)
+    name = next(n for n in ("labels_", "components_", "coef_", "feature_log_prob_", "scale_")
+                if hasattr(want, n))  # fmt: skip
+    np.testing.assert_array_equal(getattr(found, name), getattr(want, name))

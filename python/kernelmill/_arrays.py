@@ -540,6 +540,8 @@ def as_matrix(
 ) -> Any:
     """X as a 2-D ndarray, CSR matrix or CuPy array; not copied where it already is one.
 
+    Columns of a row of a CSR matrix ascend and differ: others are copied, sorted and added up.
+
     Parameters
     ----------
     value : ndarray, CuPy array, sparse matrix, frame, nested lists or array-like
@@ -552,6 +554,9 @@ def as_matrix(
     if is_frame(value):
         return _frame_to_matrix(value, pick_dtype(native_dtype(value, owner), dtypes), owner)
     array = _two_axes(value, owner, accept_sparse)
+    if is_sparse(array) and not array.has_canonical_format:
+        array = array.copy()
+        array.sum_duplicates()
     dtype = pick_dtype(array.dtype, dtypes)
     if np.ma.isMaskedArray(array) and dtype.kind == "f":
         array = np.ma.filled(array.astype(dtype), np.nan)

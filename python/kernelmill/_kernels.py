@@ -194,7 +194,6 @@ def variance(X: Any, weight: np.ndarray | None = None) -> float:
     n, d = X.shape
     total = float(n if weight is None else weight.sum()) * d
     if is_sparse(X):
-        X = X if X.has_canonical_format else _summed(X)
         each = None if weight is None else np.repeat(weight, np.diff(X.indptr))
         values = X.data.astype(np.float64)
         mean = float(values.sum() if each is None else values @ each) / total
@@ -214,17 +213,6 @@ def variance(X: Any, weight: np.ndarray | None = None) -> float:
 
     mean = summed(lambda block: block) / total
     return summed(lambda block: (block.astype(np.float64) - mean) ** 2) / total
-
-
-def _summed(X: Any) -> Any:
-    X = X.copy()
-    X.sum_duplicates()
-    return X
-
-
-def canonical(X: Any) -> Any:
-    """A CSR matrix without repeated columns; anything else as it is."""
-    return _summed(X) if is_sparse(X) and not X.has_canonical_format else X
 
 
 def are_objects(X: Any) -> bool:

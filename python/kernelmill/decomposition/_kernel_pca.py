@@ -16,7 +16,7 @@ from kernelmill._estimator._base import fitting_at_once
 from kernelmill._estimator._linalg import lapack_threads, largest_eigenpairs
 from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._rows import Estimator
-from kernelmill._kernels import NAMES, Kernel, canonical, check_square, of_pairs
+from kernelmill._kernels import NAMES, Kernel, check_square, of_pairs
 from kernelmill.decomposition._axes import signed, top
 from kernelmill.decomposition._krylov import LARGE, leading_pairs, soonest
 from kernelmill.decomposition._pca import ITERATIONS
@@ -164,7 +164,7 @@ callable, default="linear"
 
     def _values_of(self, X: Any) -> Any:
         """Rows in float64 as the kernel reads them."""
-        X = canonical(X if is_sparse(X) else to_host(X))
+        X = X if is_sparse(X) else to_host(X)
         if is_sparse(X) and (self.kernel == "precomputed" or callable(self.kernel)):
             X = X.toarray()
         X = X.astype(np.float64, copy=False)

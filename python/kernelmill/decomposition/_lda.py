@@ -340,7 +340,7 @@ class LatentDirichletAllocation(ClassNamePrefixFeaturesOutMixin, TransformerMixi
     def _perplexity(
         self, X: Any, gamma: Any, components: np.ndarray, sub_sampling: bool = False
     ) -> float:
-        words = float(X.sum(dtype=np.float64))
+        words = float((X.data if is_sparse(X) else X).sum(dtype=np.float64))  # SciPy sorts X
         if sub_sampling:
             words *= self.total_samples / X.shape[0]
         return float(np.exp(-self._bound(X, gamma, components, sub_sampling) / (words or 1.0)))

@@ -51,7 +51,6 @@ def entry_densities(
     ``entry(x, j, *state)`` is the log density of values x of the features j; of small whole numbers
     it is looked up.
     """
-    X = canonical(X)
     check_support(X, owner, support)
     if is_sparse(X):
         zeros = entry(np.zeros(X.shape[1]), np.arange(X.shape[1]), *state)
@@ -69,14 +68,6 @@ def entry_densities(
         found = entry(block, j, *state) if table is None else table[j, block.astype(np.int64)]
         out[i : i + len(block)] = found.sum(axis=1)
     return out
-
-
-def canonical(X: Any) -> Any:
-    """CSR rows without repeated entries; dense rows as they are."""
-    if is_sparse(X) and not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-    return X
 
 
 def check_support(X: Any, owner: str, support: tuple[Callable, str] | None) -> None:
@@ -233,7 +224,6 @@ class Conjugate(DensityMixin, Estimator):
         count = 0 if reset else self.n_samples_seen_
         for chunk in rows.chunks():
             if chunk.count:
-                chunk.X = canonical(chunk.X)
                 check_support(chunk.X, rows.owner, self._support)
                 statistics = self._observe(chunk, statistics)
                 count += chunk.count

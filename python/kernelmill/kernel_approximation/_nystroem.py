@@ -12,7 +12,7 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import warn
 from kernelmill._estimator._random import legacy_state, seed_of
-from kernelmill._kernels import GAMMA, KERNEL, MORE, Kernel, canonical, check_square
+from kernelmill._kernels import GAMMA, KERNEL, MORE, Kernel, check_square
 from kernelmill.kernel_approximation._base import KernelFeatures, gamma_of
 from kernelmill.preprocessing._base import fitting_in_one_pass
 
@@ -23,7 +23,6 @@ def features(
     """``K(X, components) normalization'``, (n, m)."""
     if kernel.name == "precomputed":
         return np.asarray(X[:, indices] @ normalization.T)
-    X = canonical(X)
     if is_sparse(X) != is_sparse(components):
         components = X.__class__(components) if is_sparse(X) else components.toarray()
     if components.dtype != X.dtype:
@@ -172,7 +171,7 @@ class Nystroem(KernelFeatures):
             A = chosen[:, self.component_indices_]
             A = A.toarray() if is_sparse(A) else A
         else:
-            self.components_ = canonical(chosen)
+            self.components_ = chosen
             wide = self.components_.astype(np.float64)
             A = kernel.matrix(wide, wide, rows.owner)
         values, vectors = scipy.linalg.eigh(np.asarray(A, np.float64), check_finite=False)

@@ -19,7 +19,6 @@ from kernelmill._kernels import (
     MORE,
     NAMES,
     Kernel,
-    canonical,
     check_square,
     of_pairs,
     refuse_function,
@@ -239,7 +238,6 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
 
     def _values_of(self, X: Any) -> Any:
         """Rows in float64, dense where they are a kernel."""
-        X = canonical(X)
         if is_sparse(X) and (self.kernel == "precomputed" or callable(self.kernel)):
             X = X.toarray()
         return X.astype(np.float64, copy=False)

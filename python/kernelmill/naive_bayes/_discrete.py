@@ -408,9 +408,6 @@ def _there(
     sample_weight: Any = None,
 ) -> tuple:  # fmt: skip
     """Weights of classes, of their rows that have a feature, and where it is known."""
-    if is_sparse(X) and not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
     limit = np.nan if threshold is None else float(threshold)
     gaps: Any = None
     if missing is not False:
@@ -435,9 +432,6 @@ def _bernoulli_joint(
     threshold: float | None,
 ) -> np.ndarray:  # fmt: skip
     if is_sparse(X):
-        if not X.has_canonical_format:
-            X = X.copy()
-            X.sum_duplicates()
         flags, gaps = _flags(X.data, threshold)
         flags = type(X)((flags, X.indices, X.indptr), shape=X.shape)
         if gaps is not None:

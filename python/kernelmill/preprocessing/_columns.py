@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernelmill._arrays import is_sparse, namespace
-from kernelmill._kernels import canonical
 from kernelmill.ops import reduction
 
 _BLOCK_BYTES = 256 << 10
@@ -148,7 +147,6 @@ def _block_moments(xp: Any, X: Any, weight: Any) -> Moments:
 
 
 def _sparse_moments(X: Any, sample_weight: Any) -> Moments:
-    X = canonical(X)
     d, data = X.shape[1], X.data.astype(np.float64)
     total = float(X.shape[0] if sample_weight is None else sample_weight.sum(dtype=np.float64))
     weight = np.ones(len(data))

@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_is_fitted
 from kernelmill._arrays import is_sparse, namespace, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import warn
-from kernelmill._kernels import canonical
 from kernelmill.preprocessing._base import ColumnTransformer, fitting_in_one_pass
 from kernelmill.preprocessing._columns import (
     Moments,
@@ -60,7 +59,7 @@ def learn(
     X: Any, sample_weight: Any = None, *, missing: float, strategy: str, whole: bool
 ) -> Learned:
     """One pass over a chunk, or over all rows in memory."""
-    X, weight = weighted_rows(marked(canonical(X), missing), sample_weight)
+    X, weight = weighted_rows(marked(X, missing), sample_weight)
     if is_sparse(X):
         gaps = np.bincount(X.indices[np.isnan(X.data)], minlength=X.shape[1])
     else:
@@ -116,7 +115,7 @@ def merge_counts(a: list, b: list) -> list:
 def filled(X: Any, missing: float, statistics: Any, kept: Any, flagged: Any) -> Any:
     """The kept columns of X without missing entries, then flags of those in some columns."""
     if is_sparse(X):
-        return _sparse_filled(canonical(X), missing, statistics, kept, flagged)
+        return _sparse_filled(X, missing, statistics, kept, flagged)
     xp = namespace(X)
 
     def one(block: Any) -> Any:

@@ -24,7 +24,6 @@ from kernelmill._kernels import (
     KERNEL,
     Kernel,
     are_objects,
-    canonical,
     check_square,
     kernel_of,
     refuse_function,
@@ -117,7 +116,7 @@ class SupportVectorMachine(Estimator):
 
     def _checked(self, rows: Rows) -> Rows:
         """Rows of a fit, dense where they are a kernel."""
-        X = canonical(rows.X)
+        X = rows.X
         if callable(self.kernel):
             refuse_function(X, rows.owner)
         if self.kernel == "precomputed":
@@ -189,7 +188,7 @@ class SupportVectorMachine(Estimator):
 
     def _kernel_sums(self, X: Any, coef: np.ndarray, own: Any = None) -> Any:
         """``K(X, support vectors) @ coef`` beside X; `own` is a slice of the support vectors."""
-        X, owner = canonical(X), type(self).__name__
+        owner = type(self).__name__
         kernel = kernel_of(self, X, fitted=self._gamma)
         own = slice(None) if own is None else own
         if kernel.name == "precomputed":

@@ -9,7 +9,6 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 
-from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import climb
@@ -22,7 +21,6 @@ from kernelmill._estimator._targets import (
     class_labels,
     declare_classes,
 )
-from kernelmill._kernels import canonical
 from kernelmill.linear_model._generalised import vector
 from kernelmill.linear_model._linear import LinearClassifier, LinearModel
 from kernelmill.linear_model._newton import MOST_PARAMETERS
@@ -79,13 +77,6 @@ class LinearMachine(LinearModel):
     n_iter_: Any
     _online: Any
     _seen: float  # weight of the rows so far
-
-    def _canonical(self, rows: Rows) -> Rows:
-        """The rows, in memory where they are small; entries of CSR rows added up."""
-        rows = rows.kept()
-        if rows.is_stream or not is_sparse(rows.X) or rows.X.has_canonical_format:
-            return rows
-        return Rows(canonical(rows.X), rows.weight, rows.owner)
 
     def _solved(
         self, rows: Rows, y: np.ndarray, price: np.ndarray, positive: np.ndarray, loss: str,
@@ -173,7 +164,7 @@ class LinearMachine(LinearModel):
 
     def _first_online(self, cls: Any, chunk: Rows, seen: float) -> Any:
         """The model that learns, from the plane of a fit if there is one."""
-        mean = float(np.average(squares(canonical(chunk.X)), weights=chunk.weight)) + 1
+        mean = float(np.average(squares(chunk.X), weights=chunk.weight)) + 1
         rate = (0.25 if self.loss.startswith("squared") else 1.0) / mean
         online = cls(
             loss=self.loss, learning_rate="invscaling", power_t=0.5, average=True, eta0=rate,
@@ -296,7 +287,7 @@ class LinearSVC(ClassifierMixin, LinearMachine, LinearClassifier):
                 "LinearSVC: loss must be 'squared_hinge' for penalty='l1', got 'hinge' "
                 "(Unsupported set of arguments: its problem is a linear program)"
             )
-        rows = self._canonical(self._rows(X, sample_weight, reset=True))
+        rows = self._rows(X, sample_weight, reset=True).kept()
         labels = class_labels(y, rows.owner)
         check_count(labels, rows.count, rows.owner)
         self.classes_, codes = np.unique(labels, return_inverse=True)
@@ -457,7 +448,7 @@ class LinearSVR(LinearMachine, LinearRegressor):
         ConvergenceWarning
             If the tolerance was not met in `max_iter` iterations.
         """
-        rows = self._canonical(self._rows(X, sample_weight, reset=True))
+        rows = self._rows(X, sample_weight, reset=True).kept()
         targets = vector(y, rows)
         check_count(targets, rows.count, rows.owner)
         given = rows.all_weights()
