@@ -215,6 +215,9 @@ def test_a_path_of_four_nodes():
     L = np.diag(A.sum(axis=0)) - A
     np.testing.assert_allclose(f[:, 1] @ L @ f[:, 1], np.linalg.eigvalsh(L)[1], rtol=1e-12)
     np.testing.assert_allclose(f[:, 0], 0.5, rtol=1e-12)
+    for lacking in (np.zeros((0, 0)), np.zeros((2, 3)), np.zeros(4)):
+        with pytest.raises(ValueError, match="adjacency must be square with nodes, got shape"):
+            spectral_embedding(lacking)
     with pytest.raises(ValueError, match="adjacency must be finite and at least 0"):
         spectral_embedding(-A)
     with pytest.warns(UserWarning, match="adjacency is not symmetric"):

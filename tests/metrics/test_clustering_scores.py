@@ -135,12 +135,15 @@ def test_bad_input_is_refused_in_one_sentence(rng, name):
     for bad in (np.nan, np.inf, -np.inf):
         spoiled = X.copy()
         spoiled[3, 2] = bad
-        with pytest.raises(ValueError, match=rf"^{name}: X must be finite, got NaN or infinity"):
+        with pytest.raises(ValueError, match=rf"^{name}: X must be finite, got .* at row 3, col"):
             metric(spoiled, labels)
-    with pytest.raises(ValueError, match=rf"^{name}: X must be a matrix .*reshape\(-1, 1\)"):
+    with pytest.raises(ValueError, match=rf"^{name}: X must be 2-D, .*reshape\(-1, 1\)"):
         metric(X[:, 0], labels)
     with pytest.raises(ValueError, match=rf"^{name}: X must be numeric"):
         metric(np.full((10, 2), "a"), labels)
+    for size, scale in (("small", 1e160), ("large", 1e-160)):  # else NaN or 0
+        with pytest.raises(ValueError, match=rf"^{name}: X must be {size} enough to be squared"):
+            metric(X * scale, labels)
 
 
 def test_a_sum_of_x_that_overflows_is_not_mistaken_for_infinity():

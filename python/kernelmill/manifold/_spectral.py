@@ -97,8 +97,8 @@ def eigenfunctions(
 def checked_graph(A: Any, owner: str, symmetric: bool = False) -> Any:
     """Weights of a graph as float64, square, symmetric, as they may be known, and at least 0."""
     A = scipy.sparse.csr_array(A) if is_sparse(A) else as_array(A, "adjacency", owner)
-    if A.ndim != 2 or A.shape[0] != A.shape[1]:
-        raise ValueError(f"{owner}: adjacency must be square, got shape {A.shape}")
+    if A.ndim != 2 or A.shape[0] != A.shape[1] or not A.shape[0]:
+        raise ValueError(f"{owner}: adjacency must be square with nodes, got shape {A.shape}")
     A = A.astype(np.float64, copy=not symmetric)
     entries = A.data if is_sparse(A) else A
     if entries.size and not (np.isfinite(entries).all() and entries.min() >= 0):

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import namespace
+from .._arrays import as_matrix, namespace
+from .._estimator._validation import check_values
 
 # Temporary memory of a pass, in bytes: small enough to stay in the cache.
 CACHED_BYTES = 1 << 19
@@ -135,30 +136,8 @@ def check(name: str, X: Any, labels: Any, *, for_score: bool = True) -> Clusteri
 
 
 def _check_rows(name: str, X: Any) -> Any:
-    if hasattr(X, "tocsr"):
-        raise TypeError(
-            f"{name}: X must be dense, got a sparse matrix (convert it with X.toarray())"
-        )
-    xp = namespace(X)
-    if xp is np:
-        X = np.asarray(X)
-    if X.ndim != 2 or X.shape[0] == 0 or X.shape[1] == 0:
-        raise ValueError(
-            f"{name}: X must be a matrix with rows and columns, got shape {X.shape} (reshape one "
-            "feature with X.reshape(-1, 1))"
-        )
-    if X.dtype.kind not in "biuf":
-        try:
-            X = X.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name}: X must be numeric, got dtype {X.dtype}") from error
-    if X.dtype not in (np.float32, np.float64):
-        X = X.astype(np.float32 if X.dtype == np.float16 else np.float64)
-    # The sum is not finite if an element is not; it may also overflow, so elements are checked.
-    with np.errstate(over="ignore", invalid="ignore"):
-        suspicious = not bool(xp.isfinite(X.sum()))
-    if suspicious and not bool(xp.isfinite(X).all()):
-        raise ValueError(
-            f"{name}: X must be finite, got NaN or infinity (drop or impute those rows first)"
-        )
+    X = as_matrix(X, name, accept_sparse=False)
+    if not X.size:
+        raise ValueError(f"{name}: X must have rows and columns, got shape {X.shape}")
+    check_values(X, name, whole=True, squared=np.float64)  # distances are of float64
     return X
