@@ -226,6 +226,28 @@ def test_refusals():
         GaussianProcessRegressor(kernel, n_restarts_optimizer=1).fit(X, y)
 
 
+@pytest.mark.parametrize("optimizer", ["scoring", "fmin_l_bfgs_b"])
+def test_bounds(optimizer):
+    X, y, _ = data(30)
+    for bounds in ((10, 1), (-1, 1), (np.nan, 1)):
+        with pytest.raises(ValueError, match="length_scale_bounds must be a least value of at le"):
+            GaussianProcessRegressor(RBF(1.0, bounds), optimizer=optimizer).fit(X, y)
+    free = RBF(1.0, (0, np.inf)) + WhiteKernel(0.1, (0, np.inf))
+    wide = RBF(1.0, (1e-9, 1e9)) + WhiteKernel(0.1, (1e-9, 1e9))
+    found, want = (GaussianProcessRegressor(k, optimizer=optimizer).fit(X, y) for k in (free, wide))
+    np.testing.assert_allclose(found.kernel_.theta, want.kernel_.theta, rtol=1e-3)
+    with pytest.warns(ConvergenceWarning, match="close to the specified"):
+        model = GaussianProcessRegressor(RBF(1.0, (2, 2)), optimizer=optimizer).fit(X, y)
+    assert model.kernel_.length_scale == pytest.approx(2, rel=1e-15)
+
+
+def test_constant_targets_have_no_say_about_the_kernel():
+    X, _, new = data(60)
+    with pytest.warns(ConvergenceWarning, match="close to the specified"):  # and of nothing else
+        model = GaussianProcessRegressor(RBF(), normalize_y=True).fit(X[:, :2], np.ones(60))
+    np.testing.assert_allclose(model.predict(new[:, :2]), 1, rtol=1e-12)
+
+
 @pytest.mark.parametrize("optimizer", [None, "scoring"])
 @pytest.mark.parametrize("n", [1, 60, 300])
 def test_the_factor_is_a_lower_triangle(n, optimizer):

@@ -224,8 +224,9 @@ def maximise(
     if callable(optimizer):
         theta, least = optimizer(negative, start, bounds=bounds)
         return np.asarray(theta), -float(least)
-    if not len(start):
-        return start, objective(start)[0]
+    low, high = np.reshape(bounds, (-1, 2)).T
+    if (low == high).all():  # nothing to search, of which SciPy makes a result without `nit`
+        return low, objective(low)[0]
     found = minimize(
         negative, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": max_iter}
     )

@@ -145,6 +145,7 @@ def _step(
             # |R s - R'^-1 g|^2 / 2 with B = R'R is -(g's - s'B s / 2) and a constant.
             R = np.linalg.cholesky(B[np.ix_(free, free)]).T
             box = low[free], high[free]
-            step[free] = lsq_linear(R, np.linalg.solve(R.T, g[free]), box, method="bvls").x
+            with np.errstate(over="ignore"):  # of a likelihood that is all but flat
+                step[free] = lsq_linear(R, np.linalg.solve(R.T, g[free]), box, method="bvls").x
             step = np.clip(step, low, high)
     return step, float(g @ step - 0.5 * step @ B @ step)

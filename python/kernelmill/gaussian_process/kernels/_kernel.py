@@ -42,7 +42,7 @@ class Hyperparameter(_Fields):
     value_type : str
         ``"numeric"``.
     bounds : pair of float, ndarray of shape (n_elements, 2) or "fixed"
-        Least and largest values.
+        Least and largest values; 0 and inf are no bounds.
     n_elements : int, default=1
         Number of values.
     fixed : bool, optional
@@ -60,6 +60,11 @@ class Hyperparameter(_Fields):
                 raise ValueError(
                     f"{name}_bounds must be one pair or {n_elements} pairs, got an array of shape "
                     f"{bounds.shape}"
+                )
+            if not ((bounds[:, 0] >= 0) & (bounds[:, 0] <= bounds[:, 1])).all():
+                raise ValueError(
+                    f"{name}_bounds must be a least value of at least 0 and one that is not "
+                    f"smaller, got {bounds.tolist()}"
                 )
         elif bounds != "fixed":
             raise ValueError(f"{name}_bounds must be pairs of numbers or 'fixed', got {bounds!r}")
@@ -300,7 +305,8 @@ class Kernel(Protocol):
         if parts:
             return np.concatenate([part.bounds for part in parts])
         found = [h.bounds for h in self.hyperparameters if not h.fixed]
-        return np.log(np.concatenate(found)) if found else np.zeros((0, 2))
+        with np.errstate(divide="ignore"):  # 0 is no bound
+            return np.log(np.concatenate(found)) if found else np.zeros((0, 2))
 
     def _named(self) -> list[str]:
         """A name for each entry of `theta`, for messages."""
