@@ -287,7 +287,7 @@ def test_bad_options():
 
 def test_files_that_are_not_what_they_seem(tmp_path):
     (tmp_path / "x.parquet").write_text("not Parquet")
-    with pytest.raises(ValueError, match=r"must be a Parquet or \.npy file"):
+    with pytest.raises(ValueError, match=r"must be a Parquet or \.npy file, .*scan_csv"):
         stream.source(tmp_path / "x.parquet")
     (tmp_path / "x.npy").write_text("not NumPy")
     with pytest.raises(ValueError, match=r"must be a numeric \.npy file"):

@@ -219,7 +219,8 @@ class ParquetSource(TableSource):
                     metadata, schema = opened.metadata, opened.schema_arrow
             except pyarrow.ArrowInvalid as error:
                 raise ValueError(
-                    f"{owner}: X must be a Parquet or .npy file, got {file} ({error})"
+                    f"{owner}: X must be a Parquet or .npy file, got {file} (polars.scan_csv(path) "
+                    f"streams a CSV file; {error})"
                 ) from error
             self._groups += [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
             if file == self._files[0]:
