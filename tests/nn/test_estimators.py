@@ -69,6 +69,12 @@ def test_parameters_are_routed(moons):
         NeuralNetClassifier(metrics="accuracy").fit(X, y)
     with pytest.raises(ValueError, match="lr must be a number above 0"):
         NeuralNetClassifier(lr=0).fit(X, y)
+    with pytest.raises(ValueError, match="module must give 3 numbers for each row, got 2"):
+        NeuralNetClassifier(nn.Linear(2, 2), max_epochs=1).fit(X, np.arange(len(X)) % 3)
+    with pytest.raises(ValueError, match="module must give 1 numbers for each row, got 3"):
+        NeuralNetRegressor(nn.Linear(2, 3), max_epochs=1).fit(X, X[:, 0])
+    more = NeuralNetClassifier(nn.Linear(2, 5), max_epochs=1).fit(X, y)
+    assert more.predict_proba(X).shape == (len(X), 2)
 
 
 def test_an_instance_is_not_changed(moons):

@@ -529,11 +529,18 @@ class NeuralNet(Estimator):
 
         return by_weight if weighted else plain
 
-    @staticmethod
-    def _shaped(output: Tensor, target: Tensor) -> Tensor:
+    def _shaped(self, output: Tensor, target: Tensor) -> Tensor:
         """An output with one number for each row as a column, where the target is one."""
         if output.ndim == 1 and target.ndim == 2 and target.shape[1] == 1:
             return output.reshape(-1, 1)
+        if self.criterion is None and output.ndim == 2:
+            k, given = self.n_outputs_, output.shape[1]
+            # Numbers of classes leave outputs of classes that y does not have.
+            if given < k if target.ndim == 1 else given != k:
+                raise ValueError(
+                    f"{type(self).__name__}: module must give {k} numbers for each row, got "
+                    f"{given} (one for each class, or for each column of y)"
+                )
         return output
 
     # --- prediction -------------------------------------------------------------------------------

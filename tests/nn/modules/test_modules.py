@@ -215,6 +215,15 @@ def test_weights_of_losses_are_buffers():
         nn.CrossEntropyLoss(nothing=1)
 
 
+@pytest.mark.parametrize("name", ["Dropout", "Dropout2d", "AlphaDropout", "FeatureAlphaDropout"])
+def test_probabilities_of_dropout(name):
+    for p in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ValueError, match=rf"^{name}: p must be a probability, from 0 to 1"):
+            getattr(nn, name)(p)
+        with pytest.raises(ValueError, match=r"^F\.dropout: p must be a probability"):
+            nn.functional.dropout(nn.ones(2), p, training=False)
+
+
 def test_dropout_layers_follow_the_mode():
     layer = nn.Dropout(0.5)
     x = nn.ones(100)

@@ -72,7 +72,7 @@ def dropout(
     [0.0, 2.0]
     """
     x = as_tensor(input)
-    if not training or _checked("dropout", p) == 0:
+    if _checked("dropout", p) == 0 or not training:
         return x
     seed, stream = current(generator).draw()
     return _dropout(x, p=float(p), seed=seed, stream=stream, **_plain(p), axes=0)
@@ -85,7 +85,7 @@ def _channels(name: str, input: Any, p: float, training: bool, axes: int,
         raise RuntimeError(
             f"F.{name}: input must have {axes + 1} or {axes + 2} axes, got shape {x.shape}"
         )
-    if not training or _checked(name, p) == 0:
+    if _checked(name, p) == 0 or not training:
         return x
     seed, stream = current(generator).draw()
     return _dropout(x, p=float(p), seed=seed, stream=stream, **_plain(p), axes=axes)
@@ -116,7 +116,7 @@ def _alpha(
     name: str, input: Any, p: float, training: bool, channels: bool, generator: Generator | None
 ) -> Tensor:
     x = as_tensor(input)
-    if not training or _checked(name, p) == 0:
+    if _checked(name, p) == 0 or not training:
         return x
     if p == 1:
         return x * 0.0

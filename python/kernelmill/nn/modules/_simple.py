@@ -65,6 +65,17 @@ class _Trained(Functional):
         return type(self).function(*inputs, training=self.training, **self._options())
 
 
+class _Dropping(_Trained):
+    """A function that sets elements to 0 with a probability p."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if not 0 <= self.p <= 1:
+            raise ValueError(
+                f"{type(self).__name__}: p must be a probability, from 0 to 1, got {self.p}"
+            )
+
+
 _DOCUMENT = """{about}
 
 The layer of :func:`kernelmill.nn.functional.{function}`.
@@ -180,7 +191,7 @@ def _dropouts() -> dict[str, type]:
             name[-2], "(2, 3, 4)"
         )
         example = f"nn.{name}(0.2)(nn.ones{shape}).shape\n{shape}"
-        made[name] = layer(name, function, 1, example, _Trained)
+        made[name] = layer(name, function, 1, example, _Dropping)
     return made
 
 
