@@ -6,6 +6,11 @@ import numpy as np
 import pytest
 
 from kernelmill._estimator import _parameters as rule
+from kernelmill.cluster import HDBSCAN
+from kernelmill.gaussian_process import GaussianProcessRegressor
+from kernelmill.hmm import GaussianHMM
+from kernelmill.mixture import GaussianMixture
+from kernelmill.neighbors import KernelDensity
 
 
 @pytest.mark.parametrize(
@@ -55,3 +60,21 @@ def test_check_parameters_names_class_parameter_and_value():
         rule.check_parameters(Model(mode="z"))
     with pytest.raises(TypeError, match=r"got str 'aaa"):
         rule.check_parameters(Model(mode="a" * 500))
+
+
+@pytest.mark.parametrize("value", [-1, 2.0, True, None, "a", [2]])
+def test_numbers_of_draws_are_whole(value):
+    rows = np.random.default_rng(0).normal(size=(12, 2))
+    for model, method in (
+        (GaussianProcessRegressor(optimizer=None), lambda m: m.sample_y(rows[:2], value)),
+        (KernelDensity(), lambda m: m.sample(value)),
+        (GaussianHMM(tol=1e9), lambda m: m.sample(value)),
+        (GaussianMixture(), lambda m: m.sample(value)),
+        (HDBSCAN(), lambda m: m.dbscan_clustering(0.5, value)),
+    ):
+        fitted = model.fit(rows, rows[:, 0]) if hasattr(model, "sample_y") else model.fit(rows)
+        with pytest.raises(ValueError, match=f"{type(model).__name__}: .* must be a whole number"):
+            method(fitted)
+    if isinstance(value, str | list | None):
+        with pytest.raises(ValueError, match="HDBSCAN: cut_distance must be a number, got"):
+            fitted.dbscan_clustering(value)

@@ -38,3 +38,10 @@ def test_host_generators_are_functions_of_seed_and_stream():
 def test_what_is_no_random_state_is_refused():
     with pytest.raises(ValueError, match=r"random_state must be None, a whole number, .* got 'a'"):
         seed_of("a")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, np.int64(-5)])
+def test_seeds_out_of_range_are_refused(seed):
+    with pytest.raises(ValueError, match=r"random_state must be a whole number from 0 to 2\*\*63"):
+        seed_of(seed)
+    assert seed_of(2**63 - 1) == 2**63 - 1

@@ -40,6 +40,14 @@ def is_integer(value: Any) -> bool:
     return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))
 
 
+def check_whole(value: Any, name: str, owner: str, least: int = 0) -> None:
+    """Refuse an argument of a method that is no whole number, or below the least one."""
+    if not (is_integer(value) and value >= least):
+        raise ValueError(
+            f"{owner}: {name} must be a whole number of at least {least}, got {shown(value)}"
+        )
+
+
 def is_real(value: Any) -> bool:
     """Whether this is a real number and not a boolean."""
     return type(value) is float or (isinstance(value, Real) and not isinstance(value, bool))

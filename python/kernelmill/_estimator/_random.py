@@ -25,6 +25,11 @@ def seed_of(random_state: Any) -> int:
     int
         In [0, 2**63).
 
+    Raises
+    ------
+    ValueError
+        If it is none of these, or outside of that range.
+
     Examples
     --------
     >>> from kernelmill._estimator._random import seed_of
@@ -33,6 +38,10 @@ def seed_of(random_state: Any) -> int:
     """
     if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool):
         # Philox turns consecutive keys into unrelated streams, so no mixing is needed.
+        if not 0 <= random_state < 2**63:
+            raise ValueError(
+                f"random_state must be a whole number from 0 to 2**63 - 1, got {random_state}"
+            )
         return int(random_state)
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(2**63))

@@ -275,8 +275,17 @@ class HDBSCAN(ClusterMixin, Searcher):
         -------
         labels : ndarray of shape (n,), int64
             Clusters, numbered by their first row; -1 for rows in smaller ones.
+
+        Raises
+        ------
+        ValueError
+            If an argument is no number in its range.
         """
         check_is_fitted(self, "labels_")
+        owner = type(self).__name__
+        if not rule.is_real(cut_distance) or cut_distance != cut_distance:
+            raise ValueError(f"{owner}: cut_distance must be a number, got {cut_distance!r}")
+        rule.check_whole(min_cluster_size, "min_cluster_size", owner, least=1)
         children, heights, _ = self._merges
         n = len(heights) + 1
         labels = cut(children, n, n - int(np.searchsorted(heights, cut_distance, side="right")))

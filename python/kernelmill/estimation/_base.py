@@ -336,11 +336,7 @@ class Conjugate(DensityMixin, Estimator):
 
     def _check_draws(self, n_samples: Any) -> None:
         check_is_fitted(self)
-        if not (rule.is_integer(n_samples) and n_samples >= 0):
-            raise ValueError(
-                f"{type(self).__name__}: n_samples must be a whole number of at least 0, got "
-                f"{n_samples!r}"
-            )
+        rule.check_whole(n_samples, "n_samples", type(self).__name__)
 
     def sample_posterior(self, n_samples=1, random_state=None):
         """Draw parameters from the posterior.

@@ -65,7 +65,13 @@ class Sampled(Estimator):
         -------
         samples : ndarray of shape (m, n_samples) or (m, n_targets, n_samples)
             Values of the functions at the rows.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is no whole number of at least 0.
         """
+        rule.check_whole(n_samples, "n_samples", type(self).__name__)
         mean, cov = self.predict(X, return_cov=True)
         draw = legacy_state(seed_of(random_state), 0)
         several = mean.reshape(len(mean), -1)

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import namespace
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._parameters import DEVICE, Rule, is_integer, is_real, shown
+from kernelmill._estimator._parameters import DEVICE, Rule, check_whole, is_real, shown
 from kernelmill._estimator._random import seed_of
 from kernelmill.hmm import _expectation
 from kernelmill.hmm._declared import Parameter
@@ -281,11 +281,9 @@ class SequenceModel(SequenceInput):
         check_is_fitted(self, "startprob_")
         self._check_sampling()
         owner, K = type(self).__name__, int(self.n_components)
-        for name, value, least in (("n_samples", n_samples, 1), ("currstate", currstate, 0)):
-            if value is not None and not (is_integer(value) and value >= least):
-                raise ValueError(
-                    f"{owner}: {name} must be a whole number of at least {least}, got {value!r}"
-                )
+        check_whole(n_samples, "n_samples", owner, least=1)
+        if currstate is not None:
+            check_whole(currstate, "currstate", owner)
         chain, emission = self._model()
         start = chain.startprob
         if currstate is not None:

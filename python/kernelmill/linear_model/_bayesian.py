@@ -608,11 +608,7 @@ class BayesianLinearRegression(LinearRegressor):
             If n_samples is no whole number of at least 1.
         """
         check_is_fitted(self)
-        if not rule.is_integer(n_samples) or n_samples < 1:
-            raise ValueError(
-                f"{type(self).__name__}: n_samples must be a whole number of at least 1, got "
-                f"{rule.shown(n_samples)}"
-            )
+        rule.check_whole(n_samples, "n_samples", type(self).__name__, least=1)
         draws = generator(seed_of(random_state), 0)
         variance = self.rate_ / draws.gamma(self.shape_, size=n_samples)
         z = draws.standard_normal((len(self._mean), n_samples)) * np.sqrt(variance)

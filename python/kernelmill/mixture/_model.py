@@ -465,11 +465,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         >>> X.shape, y.tolist()
         ((3, 1), [0, 0, 0])
         """
-        if not rule.is_integer(n_samples) or n_samples < 1:
-            raise ValueError(
-                f"{type(self).__name__}: n_samples must be a whole number of at least 1, got "
-                f"{n_samples!r}"
-            )
+        rule.check_whole(n_samples, "n_samples", type(self).__name__, least=1)
         gaussians, _ = self._ready()
         weights = np.asarray(self._exact().get("weights_", to_host(self.weights_)), np.float64)
         rng = generator(seed_of(self.random_state), _DRAWS)

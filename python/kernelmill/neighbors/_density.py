@@ -199,8 +199,11 @@ default="gaussian"
         ------
         NotImplementedError
             If the kernel is another.
+        ValueError
+            If `n_samples` is no whole number of at least 0.
         """
         check_is_fitted(self, "_searched")
+        rule.check_whole(n_samples, "n_samples", type(self).__name__)
         if self.kernel not in ("gaussian", "tophat"):
             raise NotImplementedError(
                 f"KernelDensity: kernel must be 'gaussian' or 'tophat' to sample, got "
