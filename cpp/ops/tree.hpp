@@ -1,6 +1,7 @@
 // Twins of python/kernelmill/ops/tree.py, where ranks, rules and nodes are described.
 #pragma once
 
+#include <bit>      // std::bit_cast
 #include <cstdint>  // std::int32_t
 #include <cstring>  // std::memcpy
 #include <limits>   // numeric_limits
@@ -13,8 +14,19 @@ namespace kernelmill::tree {
 
 enum Criterion { kGini, kEntropy, kSquared, kPoisson, kQuantile };
 
+// The rank of a missing value while a tree grows, above all others.
+constexpr std::int32_t kNoRank = std::numeric_limits<std::int32_t>::max();
+
+// Whole numbers in the order of float32 numbers, which may stand for ranks: the bits of magnitudes,
+// turned over below 0. Both zeros are one.
+inline std::int32_t turned(std::int32_t bits) { return bits ^ (bits >> 31 & kNoRank); }
+inline std::int32_t rank_of_value(float x) {
+  return x != x ? kNoRank : turned(std::bit_cast<std::int32_t>(x + 0.0f));
+}
+inline float value_of_rank(std::int32_t rank) { return std::bit_cast<float>(turned(rank)); }
+
 // Ranks of features, [features, rows], in 2 bytes where these hold them, else in 4: columns then
-// stay in the cache, and ranks are most of the memory of a fit. In 1 byte they number bins.
+// stay in the cache. In 1 byte they number bins. Without data values stand for their ranks.
 struct Ranks {
   static constexpr std::uint16_t kNarrowMissing = 0xFFFF;
 
@@ -26,24 +38,9 @@ struct Ranks {
   static std::int32_t at(const std::uint8_t* column, index_t row) {
     R rank;  // bytes may lie anywhere
     std::memcpy(&rank, column + row * static_cast<index_t>(sizeof(R)), sizeof(R));
-    if constexpr (sizeof(R) < 4) {
-      return rank == std::numeric_limits<R>::max() ? kMissing : static_cast<std::int32_t>(rank);
-    } else {
-      return rank;
-    }
-  }
-  const std::uint8_t* column(index_t f) const { return data + f * rows * bytes; }
-  // Calls `loop` with the function from a row of feature f to its rank.
-  template <class Loop>
-  void with(index_t f, const Loop& loop) const {
-    const std::uint8_t* const own = column(f);
-    if (binned()) {
-      loop([own](index_t row) { return at<std::uint8_t>(own, row); });
-    } else if (bytes == 2) {
-      loop([own](index_t row) { return at<std::uint16_t>(own, row); });
-    } else {
-      loop([own](index_t row) { return at<std::int32_t>(own, row); });
-    }
+    constexpr auto missing =
+        static_cast<R>(sizeof(R) < 4 ? std::numeric_limits<R>::max() : static_cast<R>(kMissing));
+    return rank == missing ? kNoRank : static_cast<std::int32_t>(rank);
   }
 };
 
@@ -59,7 +56,8 @@ struct Rule {
   bool bagged;       // weights count draws: the larger of two sides is that of more rows
 };
 
-// What is learnt. One of the two views of X is empty; drawn cuts need no ranks.
+// What is learnt. One of the two views of X is empty; drawn cuts need no ranks, and float32 values
+// may stand for them.
 struct Field {
   MatrixView<const float> X_single;
   MatrixView<const double> X_double;
@@ -80,6 +78,22 @@ struct Field {
     return rule.criterion == kGini && classes.size() == 1 && classes[0] > 2 &&
            classes[0] <= 0xFFFF && categorical.empty() && !gaps && !rule.random &&
            rule.min_weight == 0;
+  }
+  // Whether values stand for their ranks.
+  bool by_values() const { return ranks.data == nullptr; }
+  // Calls `loop` with the function from a row to its rank by feature f.
+  template <class Loop>
+  void with_ranks(index_t f, const Loop& loop) const {
+    const std::uint8_t* const own = ranks.data + f * ranks.rows * ranks.bytes;
+    if (by_values()) {
+      loop([this, f](index_t row) { return rank_of_value(X_single(row, f)); });
+    } else if (ranks.binned()) {
+      loop([own](index_t row) { return Ranks::at<std::uint8_t>(own, row); });
+    } else if (ranks.bytes == 2) {
+      loop([own](index_t row) { return Ranks::at<std::uint16_t>(own, row); });
+    } else {
+      loop([own](index_t row) { return Ranks::at<std::int32_t>(own, row); });
+    }
   }
   double value(index_t f, index_t row) const {
     return X_single.data != nullptr ? static_cast<double>(X_single(row, f)) : X_double(row, f);

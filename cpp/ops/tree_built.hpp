@@ -4,10 +4,13 @@
 #include <cstddef>  // std::size_t
 #include <cstdint>  // std::int32_t
 #include <limits>   // infinity
+#include <memory>   // std::unique_ptr
+#include <utility>  // std::move
 #include <vector>   // nodes
 
 #include "core/kept_blocks.hpp"  // drop_kept_blocks
 #include "ops/tree.hpp"          // Field
+#include "ops/tree_measure.hpp"  // LevelSet
 
 namespace kernelmill::tree {
 
@@ -65,6 +68,35 @@ struct Spare {
   static Spare& own() {
     thread_local Spare spare;
     return spare;
+  }
+};
+
+// The nodes of a tree, or of a part of one.
+struct Growth {
+  std::vector<Built> nodes;
+  std::vector<double> values;  // of the nodes
+  std::vector<LevelSet> sets;  // of levels
+
+  Growth() {
+    nodes.swap(Spare::own().nodes);
+    values.swap(Spare::own().values);
+  }
+  Growth(Growth&&) = default;
+  ~Growth() {
+    Spare& spare = Spare::own();
+    keep(nodes, spare.nodes);
+    keep(values, spare.values);
+  }
+
+  // Taken from what grew them.
+  std::unique_ptr<Growth> finished() { return std::make_unique<Growth>(std::move(*this)); }
+
+ private:
+  template <class T>
+  static void keep(std::vector<T>& own, std::vector<T>& spare) {
+    if (own.capacity() > Spare::kMost || own.capacity() <= spare.capacity()) return;
+    own.clear();
+    own.swap(spare);
   }
 };
 

@@ -29,11 +29,15 @@ inline void check_targets(const Field& f, index_t width) {
   }
 }
 
-inline void check_ranks(const Ranks& ranks, bool random) {
-  if (ranks.data == nullptr && !random && ranks.rows * ranks.features > 0) {
-    invalid("tree.grow", "ranks must be given for cuts that are not drawn, got none");
+inline void check_ranks(const Field& f) {
+  const Ranks& ranks = f.ranks;
+  if (f.by_values() && !f.rule.random && f.X_double.data != nullptr && ranks.rows > 0) {
+    invalid("tree.grow", "ranks must be given for cuts of float64 that are not drawn, got none");
   }
-  if (ranks.data == nullptr) return;
+  if (ranks.rows >= kMissing) {
+    invalid("tree.grow", "X must have fewer than 2**30 rows, got ", ranks.rows);
+  }
+  if (f.by_values()) return;
   if (!(ranks.bytes == 4 || ranks.binned() ||
         (ranks.bytes == 2 && ranks.rows <= Ranks::kNarrowMissing))) {
     invalid("tree.grow", "ranks must have 1 or 4 bytes each, or 2 for up to 65535 rows, got ",
@@ -54,11 +58,15 @@ inline void check_levels(const Field& f) {
   }
 }
 
-inline bool any_missing(const Ranks& ranks) {
+inline bool any_missing(const Field& f) {
   bool any = false;
-  for (index_t f = 0; f < ranks.features && !any; ++f) {
-    ranks.with(f, [&](const auto& rank) {
-      for (index_t i = 0; i < ranks.rows; ++i) any |= rank(i) == kMissing;
+  const index_t rows = f.ranks.rows, features = f.ranks.features;
+  for (index_t i = 0; f.by_values() && i < rows && !any; ++i) {
+    for (index_t j = 0; j < features; ++j) any |= f.X_single(i, j) != f.X_single(i, j);
+  }
+  for (index_t j = 0; !f.by_values() && j < features && !any; ++j) {
+    f.with_ranks(j, [&](const auto& rank) {
+      for (index_t i = 0; i < rows; ++i) any |= rank(i) == kNoRank;
     });
   }
   return any;

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <algorithm>    // std::min, std::max
-#include <cmath>        // std::isfinite, std::floor, std::ilogb, std::ldexp
+#include <cmath>        // std::isfinite, std::fabs, std::floor, std::ilogb, std::ldexp
 #include <type_traits>  // std::is_same_v
 #include <vector>       // scratch
 
@@ -27,8 +27,8 @@ struct Open {
   Split split{};
 };
 
-// Rows of one tree: with targets and weights, or with both in `units` or `marks`, where these can
-// hold them.
+// Rows of one tree: with targets and weights, or with both in `units`, `marks`, or one number of
+// `y`, where these can hold them.
 struct Plot {
   Workspace<std::int32_t> rows;
   Workspace<Units> units;
@@ -39,7 +39,7 @@ struct Plot {
   Targets targets{};
   double min_weight = 0, min_gain = 0;
   std::uint64_t seed = 0;
-  bool by_units = false, by_marks = false;
+  bool by_sums = false, by_units = false, by_marks = false, by_numbers = false;
   // Levels of the whole tree in order, by feature and key, if they are put in order once.
   std::vector<std::vector<std::uint8_t>> orders;
 
@@ -72,8 +72,11 @@ struct Plot {
     }
     if (n == 0) invalid("tree.grow", "weight must be above 0 for some row of each tree, got none");
     const bool binary = f.rule.criterion == kGini && f.classes.size() == 1 && f.classes[0] == 2;
-    by_units = binary && whole && f.monotonic.empty() &&
+    const bool numbers = f.rule.criterion == kSquared && f.y.cols == 1;
+    by_sums = f.monotonic.empty() && (binary || numbers);
+    by_units = by_sums && binary && whole &&
                std::max(total, static_cast<double>(n)) <= static_cast<double>(Units::kMost);
+    by_numbers = by_sums && !by_units && (binary || given == nullptr);
     // Sums of squares of weights stay whole up to 2**53.
     const bool exact = whole && total < 0x1p26;
     by_marks = f.markable() && exact && heaviest <= Mark::kMost;
@@ -100,6 +103,13 @@ struct Plot {
     }
     const index_t outputs = f.y.cols;
     y = Workspace<double>(static_cast<std::size_t>(n * outputs));
+    if (by_numbers && binary) {  // as `SumNode::read` demands
+      for (index_t j = 0; j < n; ++j) {
+        const index_t i = rows.data()[j];
+        y.data()[j] = f.y(i, 0) == 1.0 ? weight_of(i) : -weight_of(i);
+      }
+      return;
+    }
     if (given != nullptr) weight = Workspace<double>(static_cast<std::size_t>(n));
     for (index_t j = 0; j < n; ++j) {
       const index_t i = rows.data()[j];
@@ -136,7 +146,7 @@ struct Plot {
 inline void gather(const Field& f, index_t feature, const std::int32_t* rows, index_t n,
                    std::int32_t* to) {
   const bool all = n == f.ranks.rows;  // in their order: that is the root
-  f.ranks.with(feature, [&](const auto& rank) {
+  f.with_ranks(feature, [&](const auto& rank) {
     if (all) {
       for (index_t j = 0; j < n; ++j) to[j] = rank(j);
     } else {
@@ -188,17 +198,18 @@ class FeatureSearch {
     if (f_.rule.random) return find_drawn(node, feature, sums, each, walker, floor, slack);
     const std::int32_t* const ranks = ranks_.data();
     gather(f_, feature, p_.rows.data() + node.start, n, ranks_.data());
-    std::int32_t lo = kMissing, hi = 0;
+    constexpr std::int32_t kLeast = std::numeric_limits<std::int32_t>::min();
+    std::int32_t lo = kNoRank, hi = kLeast;
     for (index_t j = 0; j < n; ++j) {
       lo = std::min(lo, ranks[j]);
       hi = std::max(hi, ranks[j]);
     }
     if (lo == hi) return found;
     found.varies = true;
-    const bool gaps = hi == kMissing;
+    const bool gaps = hi == kNoRank;
     if (gaps) {
-      hi = 0;
-      for (index_t j = 0; j < n; ++j) hi = std::max(hi, ranks[j] == kMissing ? 0 : ranks[j]);
+      hi = kLeast;
+      for (index_t j = 0; j < n; ++j) hi = std::max(hi, ranks[j] == kNoRank ? kLeast : ranks[j]);
     }
     found.split.feature = feature;
     if (walker == nullptr) {
@@ -237,7 +248,7 @@ class FeatureSearch {
       t = drawn_threshold(node, feature, low, high);
       for (index_t j = 0; j < n; ++j) {
         const T x = own[j];
-        ranks[j] = x != x ? kMissing : static_cast<std::int32_t>(static_cast<double>(x) > t);
+        ranks[j] = x != x ? kNoRank : static_cast<std::int32_t>(static_cast<double>(x) > t);
       }
       found.split.feature = feature;
     });
@@ -288,6 +299,9 @@ class FeatureSearch {
         const Sum own = wide(p_.units.data()[start + j]);
         w = own.w;
         y = own.s / own.w;
+      } else if (p_.by_numbers && label >= 0) {
+        w = std::fabs(p_.y.data()[start + j]);
+        y = p_.y.data()[start + j] > 0 ? 1.0 : 0.0;
       } else {
         w = p_.targets.w(start + j);
         y = p_.targets.y(start + j, output);
@@ -365,7 +379,7 @@ class FeatureSearch {
       } else {
         by_walk(node, feature, ranks, *walker, only, slack, own);
       }
-      if (own.rank < 0 || !(own.gain > found.split.gain + slack)) continue;
+      if (!(own.gain > found.split.gain + slack)) continue;
       // Levels that the node lacks follow the larger child.
       own.levels.fill(own.missing_left ? ~std::uint64_t{0} : 0);
       for (std::int32_t code = 0; code < kCodes; ++code) {
@@ -409,11 +423,11 @@ class FeatureSearch {
         present_ranks_.resize(static_cast<std::size_t>(n));
         present = 0;
         for (index_t j = 0; j < n; ++j) {
-          if (ranks[j] == kMissing) {
-            missing.add(each[j]);
+          if (ranks[j] == kNoRank) {
+            missing.add(node.read(each[j]));
             continue;
           }
-          all.add(each[j]);
+          all.add(node.read(each[j]));
           present_[static_cast<std::size_t>(present)] = each[j];
           present_ranks_[static_cast<std::size_t>(present++)] = ranks[j];
         }
@@ -427,7 +441,7 @@ class FeatureSearch {
         }
         SumOf<Row> own{};
         for (index_t j = 0; j < present; ++j) {
-          if (ranks[j] <= only) own.add(each[j]);
+          if (ranks[j] <= only) own.add(node.read(each[j]));
         }
         Sum left = base;
         left.add(wide(own));
@@ -455,21 +469,21 @@ class FeatureSearch {
     const index_t n = node.stop - node.start;
     sorted_.resize(static_cast<std::size_t>(2 * n));
     entries_.resize(static_cast<std::size_t>(n));
-    const auto* const in = sort_ranks(ranks, n, sorted_.data(), places_);
+    const auto* const in = sort_ranks(ranks, n, f_.by_values(), sorted_.data(), places_);
     index_t present = 0, cut = 0;
     for (index_t j = 0; j < n; ++j) {
       const bool first = j == 0 || in[j].key != in[j - 1].key;
       entries_[static_cast<std::size_t>(j)] =
           static_cast<std::int32_t>(in[j].item + node.start) | (first ? kFirst : 0);
-      present += in[j].key != static_cast<std::uint32_t>(kMissing);
-      cut += only >= 0 && in[j].key <= static_cast<std::uint32_t>(only);
+      present += in[j].key != kNoRank;
+      cut += only >= 0 && in[j].key <= only;
     }
     const int sign = f_.monotonic.empty() ? 0 : f_.monotonic[static_cast<std::size_t>(feature)];
     const Cut found =
         walker.walk({entries_.data(), n, present, cut, sign, node.low, node.high, slack});
     split.gain = found.gain;
     split.missing_left = found.missing_left;
-    if (found.left > 0) split.rank = static_cast<std::int32_t>(in[found.left - 1].key);
+    if (found.left > 0) split.rank = in[found.left - 1].key;
   }
 
   const Field& f_;
@@ -483,6 +497,8 @@ class FeatureSearch {
   Scratch<Row>& scratch() {
     if constexpr (std::is_same_v<Row, Units>) {
       return units_;
+    } else if constexpr (std::is_same_v<Row, double>) {
+      return numbers_;
     } else {
       return pairs_;
     }
@@ -491,12 +507,13 @@ class FeatureSearch {
   Workspace<std::int32_t> ranks_;
   Scratch<Pair> pairs_;
   Scratch<Units> units_;
+  Scratch<double> numbers_;
   TallySearch tallies_;
   std::vector<float> values_;  // of a feature, in T
   std::vector<std::int32_t> present_ranks_, entries_, codes_;
   std::int32_t place_[kCodes];  // of levels in an order, -1 for those not there
   std::vector<std::uint32_t> places_;
-  std::vector<Keyed<std::uint32_t>> sorted_;
+  std::vector<Keyed<std::int32_t>> sorted_;
 };
 
 }  // namespace kernelmill::tree

@@ -2,8 +2,7 @@
 // beside them; a feature is looked at through the ranks of its values, gathered for the rows of a
 // node. So what is not drawn costs nothing, and nothing is sorted in advance but ranks.
 #include <algorithm>  // std::min, std::max, std::find, std::push_heap
-#include <cmath>      // std::exp2, std::ldexp
-#include <cstring>    // std::memcpy
+#include <cmath>      // std::exp2
 #include <memory>     // std::unique_ptr
 #include <mutex>      // std::mutex
 #include <vector>     // nodes
@@ -13,35 +12,39 @@
 #include "core/random.hpp"    // Philox
 #include "ops/tree_built.hpp"
 #include "ops/tree_checks.hpp"
+#include "ops/tree_emission.hpp"
 #include "ops/tree_feature.hpp"
 
 namespace kernelmill::tree {
 namespace {
 
-// A node with more rows times features is searched by several threads, a feature each; what a
-// search takes over from feature to feature then starts anew, at any number of threads.
-constexpr index_t kManyEntries = index_t{1} << 17;
+// A node with more rows times features is searched by several threads, a feature each. So many
+// features start from the best gain of those before, at any number of threads.
+constexpr index_t kManyEntries = index_t{1} << 17, kTogether = 8;
 // Trees up to this size grow on one thread each, about 200 ms.
 constexpr index_t kWholeTree = index_t{1} << 22;
 // Subtrees of this size are tasks.
 constexpr index_t kFewestEntries = index_t{1} << 13, kMostEntries = index_t{1} << 20;
 
+template <class V>
+V* as(double* numbers) {
+  return reinterpret_cast<V*>(numbers);
+}
+
 // Nodes of a tree, or of a part of one.
-class Grower {
+class Grower : public Growth {
  public:
   Grower(const Field& field, Plot& plot, index_t most)
       : f_(field),
         p_(plot),
-        search_(std::make_unique<FeatureSearch>(field, plot, most)),
-        sides_(static_cast<std::size_t>(most)) {
+        sides_(static_cast<std::size_t>(most)),
+        most_rows_(most),
+        signed_(plot.by_numbers && !field.classes.empty()) {
     const Rule& r = field.rule;
-    const bool binary = r.criterion == kGini && field.classes.size() == 1 && field.classes[0] == 2;
-    by_sums_ =
-        field.monotonic.empty() && (binary || (r.criterion == kSquared && field.y.cols == 1));
-    if (!by_sums_ && !plot.by_marks) walker_ = walker_of(plot.targets);
-    const bool pairs = by_sums_ && !plot.by_units;
-    moved_ = Workspace<double>(
-        static_cast<std::size_t>(most * (pairs ? 2 : std::max<index_t>(1, field.y.cols))));
+    idle_.push_back(searcher());
+    const bool pairs = plot.by_sums && !plot.by_units && !plot.by_numbers;
+    const index_t moved = pairs ? 2 * most : (most / 2 + 1) * std::max<index_t>(1, field.y.cols);
+    moved_ = Workspace<double>(static_cast<std::size_t>(moved));
     if (pairs) each_ = reinterpret_cast<Pair*>(moved_.data());
     width_ = field.y.cols;
     if (!field.classes.empty()) {
@@ -49,8 +52,6 @@ class Grower {
       for (const index_t c : field.classes) width_ += c;
     }
     drawn_ = r.max_features <= field.ranks.features;
-    nodes.swap(Spare::own().nodes);
-    values.swap(Spare::own().values);
     // Vectors that double hold three times what they need when they do; pages unused cost nothing.
     const double leaves =
         std::min(std::exp2(r.max_depth), r.max_leaf_nodes > 0 ? r.max_leaf_nodes : 1e9);
@@ -60,29 +61,6 @@ class Grower {
     for (index_t j = 0; j < field.ranks.features; ++j) features_.push_back(j);
   }
 
-  // Gives back all but the nodes.
-  void finish() {
-    search_.reset();
-    walker_.reset();
-    moved_ = {};
-    sides_ = {};
-  }
-
-  ~Grower() {
-    nodes.clear();
-    values.clear();
-    Spare& spare = Spare::own();
-    if (nodes.capacity() <= Spare::kMost) nodes.swap(spare.nodes);
-    if (values.capacity() <= Spare::kMost) values.swap(spare.values);
-  }
-  Grower(const Grower&) = delete;
-  Grower& operator=(const Grower&) = delete;
-
-  std::vector<Built> nodes;
-  std::vector<double> values;  // of the nodes
-  std::vector<LevelSet> sets;  // of levels
-  index_t width() const { return width_; }
-
   // A new node, measured. Whether it may be split.
   bool open(index_t start, index_t stop, index_t depth, std::uint64_t key, double low, double high,
             std::vector<Open>& to) {
@@ -91,6 +69,7 @@ class Grower {
     double* const value = values.data() + values.size() - width_;
     const Measure m = p_.by_units   ? measure_units(start, stop, value)
                       : p_.by_marks ? measure_marks(start, stop, value)
+                      : signed_     ? measure_signed(start, stop, value)
                                     : measure(p_.targets, start, stop, value);
     const index_t count = stop - start;
     if (!f_.monotonic.empty()) clip(m.mass, low, high, values.data() + number * width_);
@@ -116,17 +95,22 @@ class Grower {
       value_ = level_.data();
     }
     slack_ = kEqual * own.impurity * own.mass;
-    most_ = by_sums_ || p_.by_marks ? own.impurity * own.mass : kInfinity;
-    if (p_.by_units) {
-      const auto rows = static_cast<double>(node.stop - node.start);
-      sums_ = {own.mass, value_[1], rows, 2.0, 0.0, 1.0, slack_, least_rows(), p_.min_weight};
-    } else if (p_.by_marks) {
-      const auto rows = static_cast<double>(node.stop - node.start);
-      sums_ = {own.mass, 0.0, rows, 1.0, 0.0, 0.0, slack_, least_rows(), 0.0, value_, width_};
-    } else if (by_sums_) {
-      describe(node, own, value_);
-    } else {
-      walker_->begin({node.start, node.stop, value_, own.mass});
+    most_ = p_.by_sums || p_.by_marks ? own.impurity * own.mass : kInfinity;
+    sums_ = {own.mass,
+             p_.by_marks || f_.classes.empty() ? 0.0 : value_[1],
+             static_cast<double>(node.stop - node.start),
+             p_.by_sums && !f_.classes.empty() ? 2.0 : 1.0,
+             0.0,
+             1.0,
+             slack_,
+             least_rows(),
+             p_.min_weight,
+             f_.by_values()};
+    if (p_.by_marks) {
+      sums_.tallies = value_;
+      sums_.classes = width_;
+    } else if (p_.by_sums && !p_.by_units) {
+      describe(node);
     }
     node.split = {kNoGain};
     if (drawn_) {
@@ -134,7 +118,7 @@ class Grower {
     } else {
       look(node, features_.data(), f_.ranks.features);
     }
-    return node.split.rank >= 0 && !(p_.min_gain > 0 && node.split.gain < p_.min_gain);
+    return node.split.gain > kNoGain && !(p_.min_gain > 0 && node.split.gain < p_.min_gain);
   }
 
   // Moves the rows of a node to its children, which are opened. `node` may lie in `to`.
@@ -142,7 +126,7 @@ class Grower {
     const Split s = node.split;
     const index_t n = node.stop - node.start, outputs = f_.y.cols;
     std::int32_t* const rows = p_.rows.data() + node.start;
-    std::int32_t* const ranks = search_->scratch_ranks();
+    std::int32_t* const ranks = scratch_ranks();
     index_t left = 0;
     std::uint8_t* const goes = sides_.data();
     Built& built = nodes[static_cast<std::size_t>(node.node)];
@@ -166,13 +150,13 @@ class Grower {
       built.threshold = s.threshold;
     } else {
       gather(f_, s.feature, rows, n, ranks);
-      std::int32_t last = 0, first = kMissing;  // ranks beside the cut
+      std::int32_t last = INT32_MIN, first = kNoRank;  // ranks beside the cut
       for (index_t j = 0; j < n; ++j) {
         const std::int32_t rank = ranks[j];
         const bool below = rank <= s.rank;
-        last = std::max(last, below ? rank : 0);
-        first = std::min(first, below ? kMissing : rank);
-        goes[j] = below | (s.missing_left & (rank == kMissing));
+        last = std::max(last, below ? rank : INT32_MIN);
+        first = std::min(first, below ? kNoRank : rank);
+        goes[j] = below | (s.missing_left & (rank == kNoRank));
         left += goes[j];
       }
       // A row of a rank: of a bin that with the largest or the least value in the node.
@@ -186,17 +170,22 @@ class Grower {
         return rows[at];
       };
       built.beside[0] = row_of(last, true);
-      built.beside[1] = first == kMissing ? kMissing : row_of(first, false);
+      built.beside[1] = first == kNoRank ? kMissing : row_of(first, false);
     }
+    const Moved<std::int32_t> of_rows{rows, ranks};
+    double* const other = moved_.data();
     if (p_.by_units) {
-      divide_units(rows, p_.units.data() + node.start, n);
+      divide(n, left, of_rows, Moved<Units>{p_.units.data() + node.start, as<Units>(other)});
     } else if (p_.by_marks) {
-      divide(rows, n, 1);
-      divide(p_.marks.data() + node.start, n, 1);
+      divide(n, left, of_rows, Moved<Mark>{p_.marks.data() + node.start, as<Mark>(other)});
+    } else if (outputs == 1) {
+      divide(n, left, of_rows, Moved<double>{p_.y.data() + node.start, other});
     } else {
-      divide(rows, n, 1);
-      divide(p_.y.data() + node.start * outputs, n, outputs);
-      if (!p_.targets.weight.empty()) divide(p_.weight.data() + node.start, n, 1);
+      divide(n, left, of_rows);
+      divide_wide(p_.y.data() + node.start * outputs, n, left, outputs);
+    }
+    if (!p_.targets.weight.empty()) {
+      divide(n, left, Moved<double>{p_.weight.data() + node.start, other});
     }
     const index_t middle_of = node.start + left, depth = node.depth + 1;
     double low[2] = {node.low, node.low}, high[2] = {node.high, node.high};
@@ -267,33 +256,33 @@ class Grower {
   }
 
  private:
-  void describe(const Open& node, const Built& own, const double* value) {
-    const Targets& t = p_.targets;
+  // What a search by sums needs to know of the rows of a node but for units.
+  void describe(const Open& node) {
     const index_t n = node.stop - node.start;
-    const bool classes = !f_.classes.empty();
-    const double center = classes ? 0.0 : value[0];
-    const double* const y = t.y.data + node.start;
+    const double* const y = p_.y.data() + node.start;
+    if (signed_) {
+      sums_.read_classes();
+      if (n <= kTiny) most_ = std::min(most_, best_partition(sums_, y, n));
+      return;
+    }
+    const Targets& t = p_.targets;
     const double* const w = t.weight.empty() ? nullptr : t.weight.data() + node.start;
+    const double center = sums_.center = value_[0];
     double low = 0, high = 0, total = 0;
-    Pair* const each = each_;
     for (index_t j = 0; j < n; ++j) {
       const double off = y[j] - center, mass = w == nullptr ? 1.0 : w[j];
       low = std::min(low, off);
       high = std::max(high, off);
       const double s = mass * off;
-      each[j] = {mass, s};
+      if (each_ != nullptr) each_[j] = {mass, s};
       total += s;
     }
-    sums_ = {own.mass,
-             classes ? value[1] : total,  // not 0: the mean is rounded
-             static_cast<double>(n),
-             classes ? 2.0 : 1.0,
-             low,
-             high,
-             slack_,
-             least_rows(),
-             p_.min_weight};
-    if (n <= kTiny) most_ = std::min(most_, best_partition(sums_, each, n));
+    sums_.T = total;  // not 0: the mean is rounded
+    sums_.low = low;
+    sums_.high = high;
+    if (n > kTiny) return;
+    most_ = std::min(
+        most_, each_ != nullptr ? best_partition(sums_, each_, n) : best_partition(sums_, y, n));
   }
   double least_rows() const { return std::max(1.0, f_.rule.min_leaf); }
 
@@ -306,6 +295,20 @@ class Grower {
     const bool pure = all.s == 0 || all.s == all.w;
     const double squares = value[0] * value[0] + value[1] * value[1];
     return {pure ? 0.0 : (all.w - squares / all.w) / all.w, all.w, pure};
+  }
+
+  Measure measure_signed(index_t start, index_t stop, double* value) const {
+    double sums[2] = {0, 0};
+    for (index_t j = start; j < stop; ++j) {
+      const double signed_weight = p_.y.data()[j];
+      sums[0] += std::max(-signed_weight, 0.0);
+      sums[1] += std::max(signed_weight, 0.0);
+    }
+    std::copy_n(sums, 2, value);
+    const double mass = sums[0] + sums[1];
+    const bool pure = sums[0] == 0 || sums[1] == 0;
+    const double squares = sums[0] * sums[0] + sums[1] * sums[1];
+    return {pure ? 0.0 : std::max(0.0, mass - squares / mass) / mass, mass, pure};
   }
 
   Measure measure_marks(index_t start, index_t stop, double* value) const {
@@ -336,37 +339,74 @@ class Grower {
     };
     if (n * count <= kManyEntries) {
       for (index_t i = 0; i < count; ++i) {
-        take(find_in(*search_, node, features[i], walker_.get(), node.split.gain));
+        take(find_in(*idle_.front(), node, features[i], node.split.gain));
         // No other can be better by more than rounding.
         if (node.split.gain + slack_ / 2 >= most_) break;
       }
       return varies;
     }
-    std::vector<FeatureSearch::Found> found(static_cast<std::size_t>(count));
-    parallel_for(count, 1, [&](index_t, index_t begin, index_t end) {
-      FeatureSearch own(f_, p_, n);
-      std::unique_ptr<Walker> walker;
-      if (walker_ != nullptr) {
-        walker = walker_of(p_.targets);
-        const Built& built = nodes[static_cast<std::size_t>(node.node)];
-        walker->begin({node.start, node.stop, value_, built.mass});
-      }
-      for (index_t i = begin; i < end; ++i) {
-        found[static_cast<std::size_t>(i)] = find_in(own, node, features[i], walker.get(), kNoGain);
-      }
-    });
-    for (const auto& one : found) take(one);
+    for (index_t first = 0; first < count; first += kTogether) {
+      const double floor = node.split.gain;
+      FeatureSearch::Found found[kTogether];
+      const index_t together = std::min(kTogether, count - first);
+      parallel_for(together, 1, [&](index_t, index_t begin, index_t end) {
+        std::unique_ptr<Searcher> own = borrow();
+        for (index_t i = begin; i < end; ++i) {
+          found[i] = find_in(*own, node, features[first + i], floor);
+        }
+        const std::lock_guard lock(lending_);
+        idle_.push_back(std::move(own));
+      });
+      for (index_t i = 0; i < together; ++i) take(found[i]);
+      if (node.split.gain + slack_ / 2 >= most_) break;
+    }
     return varies;
   }
 
-  FeatureSearch::Found find_in(FeatureSearch& search, const Open& node, index_t feature,
-                               Walker* walker, double floor) const {
-    if (p_.by_marks) {
-      return search.find(node, feature, sums_, p_.marks.data() + node.start, walker, floor, slack_);
+  // What one thread searches with.
+  struct Searcher {
+    Searcher(const Field& field, const Plot& plot, index_t most) : search(field, plot, most) {}
+
+    FeatureSearch search;
+    std::unique_ptr<Walker> walker{};
+    std::int32_t begun = -1;  // the node that the walker knows
+  };
+
+  std::unique_ptr<Searcher> borrow() {
+    std::unique_ptr<Searcher> own;
+    {
+      const std::lock_guard lock(lending_);
+      if (!idle_.empty()) {
+        own = std::move(idle_.back());
+        idle_.pop_back();
+      }
     }
-    return p_.by_units ? search.find(node, feature, sums_, p_.units.data() + node.start, walker,
-                                     floor, slack_)
-                       : search.find(node, feature, sums_, each_, walker, floor, slack_);
+    return own != nullptr ? std::move(own) : searcher();
+  }
+
+  std::unique_ptr<Searcher> searcher() const {
+    auto own = std::make_unique<Searcher>(f_, p_, most_rows_);
+    if (!p_.by_sums && !p_.by_marks) own->walker = walker_of(p_.targets);
+    return own;
+  }
+
+  std::int32_t* scratch_ranks() const { return idle_.front()->search.scratch_ranks(); }
+
+  FeatureSearch::Found find_in(Searcher& own, const Open& node, index_t feature,
+                               double floor) const {
+    Walker* const walker = own.walker.get();
+    if (walker != nullptr && own.begun != node.node) {
+      own.begun = node.node;
+      walker->begin(
+          {node.start, node.stop, value_, nodes[static_cast<std::size_t>(node.node)].mass});
+    }
+    const auto find = [&](const auto* rows) {
+      return own.search.find(node, feature, sums_, rows, walker, floor, slack_);
+    };
+    if (p_.by_marks) return find(p_.marks.data() + node.start);
+    if (p_.by_units) return find(p_.units.data() + node.start);
+    if (p_.by_numbers) return find(static_cast<const double*>(p_.y.data() + node.start));
+    return find(static_cast<const Pair*>(each_));
   }
 
   // Some features, drawn without replacement and looked at in this order, so that ties of different
@@ -395,52 +435,65 @@ class Grower {
     }
   }
 
-  void divide_units(std::int32_t* rows, Units* units, index_t n) {
-    const std::uint8_t* const goes = sides_.data();
-    std::int32_t* const other_rows = search_->scratch_ranks();
-    Units* const other = reinterpret_cast<Units*>(moved_.data());
-    index_t left = 0, right = 0;
-    for (index_t j = 0; j < n; ++j) {
-      const std::int32_t row = rows[j];
-      const Units unit = units[j];
-      rows[left] = row;
-      units[left] = unit;
-      other_rows[right] = row;
-      other[right] = unit;
-      left += goes[j];
-      right += 1 - goes[j];
+  // What of a node is moved, and room for half of it and one more.
+  template <class V>
+  struct Moved {
+    V *given, *other;
+
+    void move(index_t from, index_t to, index_t aside) const {
+      const V value = given[from];
+      given[to] = value;
+      other[aside] = value;
     }
-    std::copy_n(other_rows, right, rows + left);
-    std::copy_n(other, right, units + left);
+    void put_back(index_t aside, index_t to, bool turned) const {
+      if (turned) {
+        std::reverse_copy(other, other + aside, given + to);
+      } else {
+        std::copy_n(other, aside, given + to);
+      }
+    }
+  };
+
+  // What goes left first, in order. The smaller side is set aside; each is written to both sides
+  // and kept on one: which is hard to predict.
+  template <class... V>
+  void divide(index_t n, index_t left, Moved<V>... arrays) const {
+    const std::uint8_t* const goes = sides_.data();
+    const bool turned = 2 * left < n;
+    index_t aside = 0;
+    if (!turned) {
+      for (index_t j = 0, to = 0; j < n; ++j) {
+        (arrays.move(j, to, aside), ...);
+        to += goes[j];
+        aside += 1 - goes[j];
+      }
+    } else {
+      for (index_t j = n, to = n; j-- > 0;) {
+        (arrays.move(j, to - 1, aside), ...);
+        to -= 1 - goes[j];
+        aside += goes[j];
+      }
+    }
+    (arrays.put_back(aside, turned ? 0 : left, turned), ...);
   }
 
-  // What goes left first, in order. Both are written and one is kept: sides are hard to predict.
-  template <class V>
-  void divide(V* given, index_t n, index_t width) {
+  // The same of `width` numbers a row.
+  void divide_wide(double* given, index_t n, index_t left, index_t width) {
     const std::uint8_t* const goes = sides_.data();
-    V* const other = reinterpret_cast<V*>(moved_.data());
-    index_t left = 0, right = 0;
-    if (width == 1) {
-      for (index_t j = 0; j < n; ++j) {
-        const V value = given[j];
-        given[left] = value;
-        other[right] = value;
-        left += goes[j];
-        right += 1 - goes[j];
-      }
-      std::copy_n(other, right, given + left);
-      return;
-    }
+    const bool aside = 2 * left < n;  // the side that is set aside
+    double* other = moved_.data();
     for (index_t j = 0; j < n; ++j) {
-      for (index_t k = 0; k < width; ++k) {
-        const V value = given[j * width + k];
-        given[left * width + k] = value;
-        other[right * width + k] = value;
-      }
-      left += goes[j];
-      right += 1 - goes[j];
+      if ((goes[j] != 0) == aside) other = std::copy_n(given + j * width, width, other);
     }
-    std::copy_n(other, right * width, given + left * width);
+    double* to = aside ? given + n * width : given;
+    for (index_t i = 0; i < n; ++i) {
+      const index_t j = aside ? n - 1 - i : i;
+      if ((goes[j] != 0) == aside) continue;
+      if (aside) to -= width;
+      std::copy_n(given + j * width, width, to);
+      if (!aside) to += width;
+    }
+    std::copy(moved_.data(), other, aside ? given : given + left * width);
   }
 
   // What a monotonic constraint compares: the value, or the share of the second class.
@@ -462,119 +515,20 @@ class Grower {
 
   const Field& f_;
   Plot& p_;
-  std::unique_ptr<FeatureSearch> search_;
+  std::vector<std::unique_ptr<Searcher>> idle_;  // between nodes all of them
+  std::mutex lending_;
   Workspace<double> moved_;
   Pair* each_ = nullptr;  // rows of the node that is searched by sums, in the room of `moved_`
   Workspace<std::uint8_t> sides_;
-  std::unique_ptr<Walker> walker_;
+  index_t most_rows_;
   SumNode sums_{};
   double slack_ = 0, most_ = kInfinity;  // gains this close are equal; none is larger
   const double* value_ = nullptr;        // of the node that is searched
-  bool by_sums_ = false, drawn_ = false;
+  bool signed_, drawn_ = false;
   index_t width_ = 0;
   std::vector<index_t> features_, swapped_, chosen_;
   std::vector<double> level_;
   std::vector<Open> fresh_;
-};
-
-// Writes a tree depth first, as far as its parts have grown; what is written is given back, so that
-// few nodes are held twice. Thresholds are looked up here, where many loads overlap. Nodes of kind
-// `kPart` stand for the root of another grower.
-class Emission {
- public:
-  Emission(const Field& f, const Grower& top, std::vector<std::unique_ptr<Grower>>& parts,
-           const Grown& grown, index_t tree, int exponent)
-      : f_(f),
-        exponent_(exponent),
-        parts_(parts),
-        nodes_(grown.nodes + tree * grown.capacity),
-        stats_(grown.stats + tree * grown.capacity * 3),
-        values_(grown.value + tree * grown.capacity * grown.width),
-        sides_(grown.sides + tree * grown.most_sides * kCodes / 8),
-        capacity_(grown.capacity),
-        width_(grown.width),
-        most_sides_(grown.most_sides),
-        stack_{{&top, 0, -1}} {}
-
-  index_t size() const { return at_; }
-
-  // Until the end, or a part that is not there yet.
-  void advance() {
-    while (!stack_.empty()) {
-      Next next = stack_.back();
-      const Built* own = &next.grower->nodes[static_cast<std::size_t>(next.node)];
-      if (own->feature == kPart) {
-        auto& part = parts_[static_cast<std::size_t>(own->left)];
-        if (part == nullptr) return;
-        stack_.pop_back();
-        const std::size_t below = stack_.size();
-        write({part.get(), 0, next.parent});
-        while (stack_.size() > below) write_top();
-        part.reset();
-        continue;
-      }
-      write_top();
-    }
-  }
-
- private:
-  struct Next {
-    const Grower* grower;
-    index_t node, parent;  // parent: whose right child it is, or -1
-  };
-
-  void write_top() {
-    const Next next = stack_.back();
-    stack_.pop_back();
-    write(next);
-  }
-
-  void write(const Next& next) {
-    const Built& own = next.grower->nodes[static_cast<std::size_t>(next.node)];
-    const index_t at = at_++;
-    if (at == capacity_) {
-      invalid("tree.grow", "nodes must have room for a whole tree, got ", capacity_);
-    }
-    if (next.parent >= 0) nodes_[next.parent].right = static_cast<std::int32_t>(at);
-    stats_[3 * at] = own.impurity;
-    stats_[3 * at + 1] = std::ldexp(own.mass, exponent_);
-    stats_[3 * at + 2] = static_cast<double>(own.count);
-    std::copy_n(next.grower->values.data() + next.node * width_, width_, values_ + at * width_);
-    if (exponent_ != 0 && !f_.classes.empty()) {  // weights of classes
-      for (index_t k = 0; k < width_; ++k) {
-        values_[at * width_ + k] = std::ldexp(values_[at * width_ + k], exponent_);
-      }
-    }
-    if (own.feature < 0) {
-      nodes_[at] = {-2.0, -1, leaves_++};
-      return;
-    }
-    const bool of_levels = (own.feature & kCategory) != 0;
-    const double threshold = of_levels        ? static_cast<double>(sets_)
-                             : f_.rule.random ? own.threshold
-                                              : middle(f_, own);
-    nodes_[at] = {threshold, own.feature, 0};
-    if (of_levels) {
-      if (sets_ == most_sides_) {
-        invalid("tree.grow", "sides must have room for a whole tree, got ", most_sides_);
-      }
-      const LevelSet& set = next.grower->sets[static_cast<std::size_t>(own.levels)];
-      std::memcpy(sides_ + sets_++ * kCodes / 8, set.data(), sizeof(set));
-    }
-    stack_.push_back({next.grower, own.left + 1, at});
-    stack_.push_back({next.grower, own.left, -1});
-  }
-
-  const Field& f_;
-  int exponent_;
-  std::vector<std::unique_ptr<Grower>>& parts_;
-  Node* nodes_;
-  double *stats_, *values_;
-  std::uint8_t* sides_;
-  index_t capacity_, width_, most_sides_;
-  std::vector<Next> stack_;
-  index_t at_ = 0, sets_ = 0;
-  std::int32_t leaves_ = 0;
 };
 
 index_t grow_tree(const Field& field, const Grown& grown, index_t tree, bool alone) {
@@ -583,35 +537,38 @@ index_t grow_tree(const Field& field, const Grown& grown, index_t tree, bool alo
     plot.orders = FeatureSearch(field, plot, plot.n).all_orders();
   }
   const index_t features = std::min(field.rule.max_features, field.ranks.features);
-  std::vector<std::unique_ptr<Grower>> parts;
-  Grower top(field, plot, plot.n);
-  std::vector<Open> stack, small;
-  top.open(0, plot.n, 0, 0, -kInfinity, kInfinity, stack);
-  if (field.rule.max_leaf_nodes > 0) {
-    top.best_first(stack, static_cast<index_t>(field.rule.max_leaf_nodes));
-  } else {
-    const index_t part = std::clamp(plot.n * features / 64, kFewestEntries, kMostEntries);
-    top.depth_first(stack, part, alone ? &small : nullptr);
-    parts.resize(small.size());
-    for (std::size_t i = 0; i < small.size(); ++i) {
-      Built& node = top.nodes[static_cast<std::size_t>(small[i].node)];
-      node.feature = kPart;
-      node.left = static_cast<std::int32_t>(i);
+  std::vector<std::unique_ptr<Growth>> parts;
+  std::vector<Open> small;
+  const auto whole = [&] {
+    Grower top(field, plot, plot.n);
+    std::vector<Open> stack;
+    top.open(0, plot.n, 0, 0, -kInfinity, kInfinity, stack);
+    if (field.rule.max_leaf_nodes > 0) {
+      top.best_first(stack, static_cast<index_t>(field.rule.max_leaf_nodes));
+    } else {
+      const index_t part = std::clamp(plot.n * features / 64, kFewestEntries, kMostEntries);
+      top.depth_first(stack, part, alone ? &small : nullptr);
     }
+    return top.finished();
+  };
+  const std::unique_ptr<Growth> top = whole();
+  parts.resize(small.size());
+  for (std::size_t i = 0; i < small.size(); ++i) {
+    Built& node = top->nodes[static_cast<std::size_t>(small[i].node)];
+    node.feature = kPart;
+    node.left = static_cast<std::int32_t>(i);
   }
-  top.finish();
-  Emission emission(field, top, parts, grown, tree, plot.exponent);
+  Emission emission(field, *top, parts, grown, tree, plot.exponent);
   std::mutex writing;
   parallel_for(std::ssize(small), 1, [&](index_t, index_t begin, index_t end) {
     for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
       const Open& root = small[i];
-      auto part = std::make_unique<Grower>(field, plot, root.stop - root.start);
+      Grower part(field, plot, root.stop - root.start);
       std::vector<Open> own;
-      part->open(root.start, root.stop, root.depth, root.key, root.low, root.high, own);
-      part->depth_first(own, 0, nullptr);
-      part->finish();
+      part.open(root.start, root.stop, root.depth, root.key, root.low, root.high, own);
+      part.depth_first(own, 0, nullptr);
       const std::lock_guard lock(writing);
-      parts[i] = std::move(part);
+      parts[i] = part.finished();
       emission.advance();
     }
   });
@@ -624,9 +581,9 @@ index_t grow_tree(const Field& field, const Grown& grown, index_t tree, bool alo
 void grow(const Field& given, const Grown& grown) {
   check_targets(given, grown.width);
   check_levels(given);
-  check_ranks(given.ranks, given.rule.random);
+  check_ranks(given);
   Field field = given;
-  field.gaps = given.rule.random || any_missing(given.ranks);
+  field.gaps = given.rule.random || any_missing(given);
   const index_t trees = std::ssize(field.seeds), d = field.ranks.features;
   const index_t entries = field.y.rows * std::min(field.rule.max_features, d);
   const auto one = [&](index_t tree, bool alone) {

@@ -9,7 +9,7 @@
 namespace kernelmill::tree {
 
 // Bits of Node::feature: missing values go left, and the split is one of levels; the rest is the
-// number of the feature. kMissing is the rank of a missing value, too.
+// number of the feature. kMissing is the stored rank of a missing value, too.
 constexpr std::int32_t kMissing = 1 << 30, kCategory = 1 << 29, kFeature = kCategory - 1;
 constexpr index_t kCodes = 256;
 

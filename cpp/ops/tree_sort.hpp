@@ -1,19 +1,19 @@
 // Items sorted by whole numbers.
 #pragma once
 
-#include <algorithm>  // std::sort
+#include <algorithm>  // std::sort, std::clamp
 #include <bit>        // std::bit_width
 #include <cstdint>    // fixed-width integers
 #include <cstring>    // std::memset
+#include <limits>     // numeric_limits
 #include <utility>    // std::swap, std::exchange
 #include <vector>     // places
 
 #include "core/matrix.hpp"     // index_t
 #include "core/workspace.hpp"  // Workspace
+#include "ops/tree.hpp"        // value_of_rank, kNoRank
 
 namespace kernelmill::tree {
-
-constexpr std::uint32_t kMissingRank = 1u << 30;
 
 template <class K>
 struct Keyed {
@@ -77,59 +77,117 @@ inline void count_lower(std::int32_t* numbers, index_t n, std::int32_t* lower) {
   }
 }
 
-// At most kFew ranks that differ by less than 2^25 are sorted in place, equal ones in their order.
-inline void sort_few(Keyed<std::uint32_t>* of, index_t n) {
+// At most kFew items are sorted in place, equal ones in their order.
+inline void sort_few(Keyed<std::int32_t>* of, index_t n) {
   std::int32_t keys[kFew], slot[kFew];
-  Keyed<std::uint32_t> copy[kFew];
-  std::uint32_t lo = of[0].key;
-  for (index_t i = 1; i < n; ++i) lo = std::min(lo, of[i].key);
+  std::uint8_t seen[kFew] = {};
+  Keyed<std::int32_t> copy[kFew];
   for (index_t i = 0; i < n; ++i) {
     copy[i] = of[i];
-    keys[i] = static_cast<std::int32_t>((of[i].key - lo) * kFew + static_cast<std::uint32_t>(i));
+    keys[i] = of[i].key;
   }
   count_lower(keys, n, slot);
-  for (index_t i = 0; i < n; ++i) of[slot[i]] = copy[i];
+  for (index_t i = 0; i < n; ++i) of[slot[i] + seen[slot[i]]++] = copy[i];
+}
+
+// About 2^bits bins of adjacent ranks in [lo, hi], none of them missing. Values that stand for
+// ranks are cut into intervals of equal width, which hold more equal numbers of rows than equal
+// shares of their bits; where these widths are no numbers, or `values` is false, ranks are.
+class Bins {
+ public:
+  Bins(std::int32_t lo, std::int32_t hi, int bits, bool values) : lo_(lo) {
+    const std::uint32_t range = static_cast<std::uint32_t>(hi) - static_cast<std::uint32_t>(lo);
+    shift_ = std::clamp(static_cast<int>(std::bit_width(range)) - bits, 0, 31);
+    count = static_cast<index_t>(range >> shift_) + 1;
+    if (!values || shift_ == 0) return;
+    origin_ = value_of_rank(lo);
+    const float width = value_of_rank(hi) - origin_;
+    const float scale = static_cast<float>(1 << bits) / width;
+    if (!(0 < scale && scale <= std::numeric_limits<float>::max())) return;
+    scale_ = scale;
+    count = static_cast<index_t>(width * scale) + 1;
+  }
+
+  // Whether a bin may hold several ranks.
+  bool wide() const { return shift_ > 0; }
+
+  // Calls `loop` with the function from a rank to its bin.
+  template <class Loop>
+  void with(const Loop& loop) const {
+    if (scale_ > 0) {
+      loop([origin = origin_, scale = scale_](std::int32_t rank) {
+        return static_cast<std::int32_t>((value_of_rank(rank) - origin) * scale);
+      });
+    } else {
+      loop([lo = static_cast<std::uint32_t>(lo_), shift = shift_](std::int32_t rank) {
+        return static_cast<std::int32_t>((static_cast<std::uint32_t>(rank) - lo) >> shift);
+      });
+    }
+  }
+
+  // A rank that cuts bin b, and n ranks in it or before it, from those behind.
+  std::int32_t last(index_t b, const std::int32_t* ranks, index_t n) const {
+    if (scale_ == 0) {
+      return static_cast<std::int32_t>(static_cast<std::uint32_t>(lo_) +
+                                       (static_cast<std::uint32_t>(b + 1) << shift_) - 1);
+    }
+    std::int32_t most = lo_;
+    with([&](const auto& bin) {
+      for (index_t i = 0; i < n; ++i) most = std::max(most, bin(ranks[i]) <= b ? ranks[i] : most);
+    });
+    return most;
+  }
+
+  index_t count;
+
+ private:
+  std::int32_t lo_;
+  int shift_;
+  float origin_ = 0, scale_ = 0;
+};
+
+// Ranks of items that lie in bins, whose ends are `places`: those of each bin are put in order.
+inline void sort_bins(Keyed<std::int32_t>* in, const std::uint32_t* places, index_t bins) {
+  std::uint32_t begin = 0;
+  for (index_t b = 0; b < bins; ++b) {
+    const std::uint32_t end = places[b];
+    if (end - begin > kFew) {
+      std::sort(in + begin, in + end, [](const auto& p, const auto& q) {
+        return p.key != q.key ? p.key < q.key : p.item < q.item;
+      });
+    } else if (end - begin > 1) {
+      sort_few(in + begin, end - begin);
+    }
+    begin = end;
+  }
 }
 
 // Ranks with the numbers of their rows, by rising rank. Rows are counted into about n / 16 bins of
 // adjacent ranks, and each bin is sorted.
-inline const Keyed<std::uint32_t>* sort_ranks(const std::int32_t* ranks, index_t n,
-                                              Keyed<std::uint32_t>* to,
-                                              std::vector<std::uint32_t>& places) {
-  std::uint32_t lo = ~0u, hi = 0;
+inline const Keyed<std::int32_t>* sort_ranks(const std::int32_t* ranks, index_t n, bool values,
+                                             Keyed<std::int32_t>* to,
+                                             std::vector<std::uint32_t>& places) {
+  std::int32_t lo = kNoRank, hi = std::numeric_limits<std::int32_t>::min();
   for (index_t i = 0; i < n; ++i) {
-    const auto rank = static_cast<std::uint32_t>(ranks[i]);
-    lo = std::min(lo, rank);
+    lo = std::min(lo, ranks[i]);
     // The missing are far above all others and would stretch the bins.
-    hi = std::max(hi, rank == kMissingRank ? 0u : rank);
+    hi = std::max(hi, ranks[i] == kNoRank ? hi : ranks[i]);
   }
   const int bits = std::max(2, static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n))) - 4);
-  const int shift = std::max(0, static_cast<int>(std::bit_width(hi - std::min(lo, hi))) - bits);
-  const std::uint32_t last = ((hi - std::min(lo, hi)) >> shift) + 1;  // of the missing
-  const auto bin = [&](std::uint32_t rank) {
-    return rank == kMissingRank ? last : (rank - lo) >> shift;
-  };
-  places.assign(last + 2, 0);
-  for (index_t i = 0; i < n; ++i) ++places[bin(static_cast<std::uint32_t>(ranks[i])) + 1];
-  for (std::uint32_t b = 0; b <= last; ++b) places[b + 1] += places[b];
-  for (index_t i = 0; i < n; ++i) {
-    const auto rank = static_cast<std::uint32_t>(ranks[i]);
-    to[places[bin(rank)]++] = {rank, static_cast<std::uint32_t>(i)};
-  }
-  if (shift == 0) return to;
-  const auto less = [](const Keyed<std::uint32_t>& a, const Keyed<std::uint32_t>& b) {
-    return a.key != b.key ? a.key < b.key : a.item < b.item;
-  };
-  std::uint32_t begin = 0;
-  for (std::uint32_t b = 0; b < last; ++b) {
-    const std::uint32_t end = places[b];
-    if (end - begin > kFew || shift > 25) {
-      std::sort(to + begin, to + end, less);
-    } else if (end - begin > 1) {
-      sort_few(to + begin, end - begin);
+  const Bins bins(std::min(lo, hi), hi, bits, values);
+  const auto size = static_cast<std::size_t>(bins.count);  // the bin of the missing
+  places.assign(size + 2, 0);
+  bins.with([&](const auto& of) {
+    const auto bin = [&](std::int32_t rank) {
+      return rank == kNoRank ? size : static_cast<std::size_t>(of(rank));
+    };
+    for (index_t i = 0; i < n; ++i) ++places[bin(ranks[i]) + 1];
+    for (std::size_t b = 0; b <= size; ++b) places[b + 1] += places[b];
+    for (index_t i = 0; i < n; ++i) {
+      to[places[bin(ranks[i])]++] = {ranks[i], static_cast<std::uint32_t>(i)};
     }
-    begin = end;
-  }
+  });
+  if (bins.wide()) sort_bins(to, places.data(), bins.count);
   return to;
 }
 

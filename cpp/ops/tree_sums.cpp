@@ -3,7 +3,7 @@
 #include <algorithm>  // std::max, std::fill_n
 #include <bit>        // std::bit_width
 
-#include "ops/tree_sort.hpp"  // count_lower
+#include "ops/tree_sort.hpp"  // count_lower, Bins
 
 namespace kernelmill::tree {
 namespace {
@@ -12,15 +12,17 @@ constexpr int kFewestBits = 4, kMostBits = 9;
 
 }  // namespace
 
-double best_partition(const SumNode& node, const Pair* rows, index_t n) {
+template <class Given>
+double best_partition(const SumNode& node, const Given* rows, index_t n) {
   struct Row {
     double y, w, s;
   } sorted[kTiny];
   for (index_t j = 0; j < n; ++j) {
-    const double y = rows[j].s / rows[j].w;
+    const Pair own = node.read(rows[j]);
+    const double y = own.s / own.w;
     index_t at = j;
     for (; at > 0 && sorted[at - 1].y > y; --at) sorted[at] = sorted[at - 1];
-    sorted[at] = {y, rows[j].w, rows[j].s};
+    sorted[at] = {y, own.w, own.s};
   }
   double w = 0, s = 0, most = 0;
   for (index_t j = 0; j + 1 < n; ++j) {
@@ -37,17 +39,17 @@ template <class Row>
 void SumSearch<Row>::few(const std::int32_t* ranks, const Row* rows, index_t n, Sum base) {
   std::int32_t slot[kFew], own[kFew], rank[kFew + 1] = {};
   std::uint8_t seen[kFew] = {};
-  Row sorted[kFew];
+  ReadOf<Row> sorted[kFew];
   std::copy_n(ranks, n, own);
   count_lower(own, n, slot);
   for (index_t i = 0; i < n; ++i) {
     const std::int32_t at = slot[i] + seen[slot[i]]++;
-    sorted[at] = rows[i];
+    sorted[at] = node_->read(rows[i]);
     rank[at] = own[i];
   }
   rank[n] = rank[n - 1];
   double left_w[kFew], left_s[kFew], gains[kFew];
-  if constexpr (std::is_same_v<Row, Pair>) {
+  if constexpr (std::is_same_v<ReadOf<Row>, Pair>) {
     double w = 0, s = 0;
     for (index_t i = 0; i < n; ++i) {
       left_w[i] = base.w + (w += sorted[i].w);
@@ -95,9 +97,9 @@ void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const 
   Level& level = *levels_[depth];
   const int bits = std::clamp(static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n))) - 3,
                               kFewestBits, kMostBits);
-  const auto range = static_cast<std::uint32_t>(hi - lo);
-  const int shift = std::max(0, static_cast<int>(std::bit_width(range)) - bits);
-  const auto bins = static_cast<index_t>(range >> shift) + 1;
+  // Equal widths of outliers leave most rows in one bin, which is then cut by shares of the bits.
+  const Bins cells(lo, hi, bits, node.values && depth % 2 == 0);
+  const index_t bins = cells.count;
   const auto size = static_cast<std::size_t>(bins);
   if (level.bins.size() < size) {
     level.bins.resize(size);
@@ -105,8 +107,6 @@ void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const 
     level.s.resize(size);
     level.n.resize(size);
     level.gains.resize(size);
-    level.open.resize(size);
-    level.place.resize(size);
   }
   SumOf<Row>* const bin = level.bins.data();
   // What is left of the cut behind a bin.
@@ -114,11 +114,11 @@ void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const 
   double* const after_s = level.s.data();
   double* const after_n = level.n.data();
   double* const gains = level.gains.data();
-  std::uint8_t* const open = level.open.data();
+  std::uint8_t* const open = level.open.marks(bins);
   std::fill_n(bin, bins, SumOf<Row>{});
-  for (index_t i = 0; i < n; ++i) {
-    bin[static_cast<std::uint32_t>(ranks[i] - lo) >> shift].add(rows[i]);
-  }
+  cells.with([&](const auto& of) {
+    for (index_t i = 0; i < n; ++i) bin[of(ranks[i])].add(node.read(rows[i]));
+  });
   Sum left = base;
   for (index_t b = 0; b < bins; ++b) {
     left.add(wide(bin[b]));
@@ -137,8 +137,7 @@ void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const 
     top = std::max(top, gains[b]);
   }
   double least = std::max({top, floor_, best_->gain}) - node.slack;
-  bool any = false;
-  if (shift > 0) {
+  if (cells.wide()) {
     const double up = node.high > 0 ? 1 / node.high : 0, down = node.low < 0 ? 1 / node.low : 0;
     // Rounding may cost a corner some units of the last place.
     const double limit = least > 0 ? least * (1 - 0x1p-40) * node.W / node.scale : -1.0;
@@ -155,61 +154,31 @@ void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const 
                       beats(bw - P * up, as + N) | beats(aw + N * down, as + N) | int{limit < 0};
       open[b] = static_cast<std::uint8_t>(may & int{own.n > 1});
     }
-    for (index_t b = 0; b < bins; ++b) any |= open[b] != 0;
+    level.open.begin(cells, ranks, rows, n, node.values);
   }
-  if (any) {
-    // Rows of open bins, and these by bin.
-    std::int32_t* const place = level.place.data();
-    std::int32_t next = 0;
-    for (index_t b = 0; b < bins; ++b) {
-      place[b] = next;
-      if (open[b]) next += static_cast<std::int32_t>(wide(bin[b]).n);
-    }
-    if (level.room <= next) {  // one more: a row is written before it is known to belong
-      const auto room = static_cast<std::size_t>(next + 1);
-      level.moved = Workspace<Row>(room);
-      level.ranks = Workspace<std::int32_t>(room);
-      level.chosen = Workspace<std::int32_t>(room);
-      level.room = next + 1;
-    }
-    std::int32_t* const chosen = level.chosen.data();
-    index_t count = 0;
-    for (index_t i = 0; i < n; ++i) {
-      chosen[count] = static_cast<std::int32_t>(i);
-      count += open[static_cast<std::uint32_t>(ranks[i] - lo) >> shift];
-    }
-    for (index_t c = 0; c < count; ++c) {
-      const std::int32_t i = chosen[c];
-      const auto b = static_cast<std::uint32_t>(ranks[i] - lo) >> shift;
-      const std::int32_t to = place[b]++;
-      level.moved.data()[to] = rows[i];
-      level.ranks.data()[to] = ranks[i];
-    }
-  }
-  std::size_t begin = 0;
+  index_t cut = -1;  // the bin behind which the best cut lies
   for (index_t b = 0; b < bins; ++b) {
-    if (any && open[b]) {
-      const auto count = static_cast<index_t>(wide(bin[b]).n);
-      const std::int32_t* const own = level.ranks.data() + begin;
-      std::int32_t first = own[0], last = own[0];
-      for (index_t i = 1; i < count; ++i) {
-        first = std::min(first, own[i]);
-        last = std::max(last, own[i]);
-      }
+    if (cells.wide() && open[b]) {
+      const double gain = best_->gain;
+      const auto own =
+          level.open.of(b, [bin](index_t c) { return static_cast<index_t>(wide(bin[c]).n); });
       const Sum before = b > 0 ? Sum{after_w[b - 1], after_s[b - 1], after_n[b - 1], 0} : base;
-      search(depth + 1, own, level.moved.data() + begin, count, before, first, last);
-      begin += static_cast<std::size_t>(count);
+      search(depth + 1, own.ranks, own.rows, own.n, before, own.lo, own.hi);
       least = std::max(least, best_->gain - node.slack);
+      if (best_->gain > gain) cut = -1;
     }
     if (gains[b] >= 0 && gains[b] >= least && gains[b] > best_->gain + node.slack) {
-      const auto end = static_cast<std::int32_t>(static_cast<std::uint32_t>(lo) +
-                                                 (static_cast<std::uint32_t>(b + 1) << shift) - 1);
-      *best_ = {gains[b], end, after_w[b], after_n[b]};
+      *best_ = {gains[b], -1, after_w[b], after_n[b]};
+      cut = b;
     }
   }
+  if (cut >= 0) best_->rank = cells.last(cut, ranks, n);
 }
 
+template double best_partition<Pair>(const SumNode&, const Pair*, index_t);
+template double best_partition<double>(const SumNode&, const double*, index_t);
 template class SumSearch<Pair>;
 template class SumSearch<Units>;
+template class SumSearch<double>;
 
 }  // namespace kernelmill::tree

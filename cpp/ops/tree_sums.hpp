@@ -16,6 +16,7 @@
 // (b - P / ymax, sa + N), (a + N / ymin, sa + N).
 #pragma once
 
+#include <bit>          // std::bit_cast
 #include <cstdint>      // std::uint32_t
 #include <cstring>      // std::memcpy
 #include <limits>       // infinity
@@ -24,6 +25,7 @@
 
 #include "core/workspace.hpp"  // Workspace
 #include "ops/tree_measure.hpp"
+#include "ops/tree_open.hpp"  // OpenBins
 
 namespace kernelmill::tree {
 
@@ -81,9 +83,12 @@ inline Sum wide(const Units& units) {
   return {part(1), part(2), part(0), part(2)};
 }
 
-// What rows of a kind add up to.
+// What rows of a kind are read as, and add up to. A row in one number is the y of weight 1, or the
+// weight of a row of two classes, negative in the first, whose y is 0.
 template <class Row>
-using SumOf = std::conditional_t<std::is_same_v<Row, Pair>, Sum, Row>;
+using ReadOf = std::conditional_t<std::is_same_v<Row, double>, Pair, Row>;
+template <class Row>
+using SumOf = std::conditional_t<std::is_same_v<Row, Units>, Units, Sum>;
 
 // What `SumSearch` needs to know of a node.
 struct SumNode {
@@ -93,8 +98,25 @@ struct SumNode {
   double low, high;  // least and largest y, not above and not below 0
   double slack;      // gains this close are equal
   double min_leaf, min_weight;
+  bool values = false;              // values stand for ranks
   const double* tallies = nullptr;  // weights of classes, where there are more than two
   index_t classes = 0;
+  // How a number is read: as y about the center with weight 1, or as a row of two classes.
+  double center = 0, least = -std::numeric_limits<double>::infinity();
+  std::uint64_t kept = 0, set = std::bit_cast<std::uint64_t>(1.0);
+
+  void read_classes() {
+    least = 0;
+    kept = ~std::bit_cast<std::uint64_t>(-0.0);
+    set = 0;
+  }
+  Pair read(double row) const {
+    const double s = row - center;
+    return {std::bit_cast<double>((std::bit_cast<std::uint64_t>(row) & kept) | set),
+            s > least ? s : least};
+  }
+  const Pair& read(const Pair& row) const { return row; }
+  Units read(Units row) const { return row; }
 
   double gain(double w, double s) const {
     const double d = s * W - T * w;
@@ -112,7 +134,8 @@ struct SumCut {
 // of y. Of features without a signal, 1 in 2, 4 or 10 has it for 4, 5 or 7 rows; then there is no
 // need to look at others.
 constexpr index_t kTiny = 8;
-double best_partition(const SumNode& node, const Pair* rows, index_t n);
+template <class Row>
+double best_partition(const SumNode& node, const Row* rows, index_t n);
 
 // The cut behind all present rows.
 inline void consider(const SumNode& node, const Sum& left, std::int32_t rank, SumCut& best) {
@@ -124,7 +147,7 @@ inline void consider(const SumNode& node, const Sum& left, std::int32_t rank, Su
   if (gain > best.gain + node.slack) best = {gain, rank, left.w, left.n};
 }
 
-// `Row` is `Pair` or `Units`.
+// `Row` is `Pair`, `Units` or one number.
 template <class Row>
 class SumSearch {
  public:
@@ -143,11 +166,7 @@ class SumSearch {
   struct Level {
     std::vector<SumOf<Row>> bins;
     std::vector<double> w, s, n, gains;
-    std::vector<std::uint8_t> open;
-    std::vector<std::int32_t> place;
-    index_t room = 0;  // of the following
-    Workspace<Row> moved{0};
-    Workspace<std::int32_t> ranks{0}, chosen{0};
+    OpenBins<Row> open;
   };
 
   void search(std::size_t depth, const std::int32_t* ranks, const Row* rows, index_t n, Sum base,

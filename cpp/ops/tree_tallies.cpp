@@ -155,35 +155,24 @@ void TallySearch::in_order(const std::int32_t* ranks, const Mark* rows, index_t 
   if (room_ < n) {
     room_ = n;
     const auto size = static_cast<std::size_t>(n);
-    sorted_ = Workspace<Keyed<std::uint32_t>>(size);
+    sorted_ = Workspace<Keyed<std::int32_t>>(size);
     own_ = Workspace<double>(size);
     cross_ = Workspace<double>(size);
     left_ = Workspace<double>(size);
     gains_ = Workspace<double>(size);
   }
-  Keyed<std::uint32_t>* const in = sorted_.data();
-  const auto range = static_cast<std::uint32_t>(hi - lo);
+  Keyed<std::int32_t>* const in = sorted_.data();
   const int bits = std::max(
       0, static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n))) - (n > kFew ? 4 : 7));
-  const int shift = std::max(0, static_cast<int>(std::bit_width(range)) - bits);
-  const auto bins = static_cast<std::size_t>(range >> shift) + 1;
-  places_.assign(bins + 1, 0);
-  const auto bin = [&](index_t i) { return static_cast<std::uint32_t>(ranks[i] - lo) >> shift; };
-  for (index_t i = 0; i < n; ++i) ++places_[bin(i) + 1];
-  for (std::size_t b = 0; b < bins; ++b) places_[b + 1] += places_[b];
-  for (index_t i = 0; i < n; ++i) {
-    in[places_[bin(i)]++] = {static_cast<std::uint32_t>(ranks[i]), rows[i].bits};
-  }
-  std::uint32_t begin = 0;
-  for (std::size_t b = 0; b < bins && shift > 0; ++b) {
-    const std::uint32_t end = places_[b];
-    if (end - begin > kFew || shift > 25) {  // as `sort_few` demands
-      std::sort(in + begin, in + end, [](const auto& a, const auto& c) { return a.key < c.key; });
-    } else if (end - begin > 1) {
-      sort_few(in + begin, end - begin);
-    }
-    begin = end;
-  }
+  const Bins bins(lo, hi, bits, node.values);
+  places_.assign(static_cast<std::size_t>(bins.count) + 1, 0);
+  std::uint32_t* const places = places_.data();
+  bins.with([&](const auto& bin) {
+    for (index_t i = 0; i < n; ++i) ++places[bin(ranks[i]) + 1];
+    for (index_t b = 0; b < bins.count; ++b) places[b + 1] += places[b];
+    for (index_t i = 0; i < n; ++i) in[places[bin(ranks[i])]++] = {ranks[i], rows[i].bits};
+  });
+  if (bins.wide()) sort_bins(in, places, bins.count);
   tally_.resize(static_cast<std::size_t>(node.classes));
   double *const tally = tally_.data(), *const own = own_.data(), *const cross = cross_.data(),
                 *const left = left_.data(), *const gains = gains_.data();
@@ -223,14 +212,13 @@ void TallySearch::in_order(const std::int32_t* ranks, const Mark* rows, index_t 
   if (above == 0) return;
   for (index_t i = 0; i + 1 < n; ++i) {
     if (gains[i] > best_->gain + node.slack) {
-      *best_ = {gains[i], static_cast<std::int32_t>(in[i].key), left[i],
-                base.n + static_cast<double>(i + 1)};
+      *best_ = {gains[i], in[i].key, left[i], base.n + static_cast<double>(i + 1)};
     }
   }
 }
 
 // Which bins may hold a cut inside that gains more than `least`.
-void TallySearch::choose(Level& level, index_t bins, double least) const {
+void TallySearch::choose(Level& level, index_t bins, double least, std::uint8_t* open) const {
   const SumNode& node = *node_;
   const index_t stride = bins + 1;
   const double *const n = level.n.data(), *const w = level.w.data(), *const s = level.s.data();
@@ -258,7 +246,6 @@ void TallySearch::choose(Level& level, index_t bins, double least) const {
   }
   // Terms of E are below this many units of w times `whole`, and rounded to 2^-53.
   const double rounding = 0x1p-44 * whole_;
-  std::uint8_t* const open = level.open.data();
   for (index_t b = 0; b < bins; ++b) {
     open[b] =
         static_cast<std::uint8_t>(int{n[b + 1] - n[b] > 1} & int{tops[b] > -rounding * w[b + 1]});
@@ -276,16 +263,15 @@ void TallySearch::search(std::size_t depth, const std::int32_t* ranks, const Mar
   }
   const int bits = std::clamp(static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n))) - 3,
                               kFewestBits, kMostBits);
-  const auto range = static_cast<std::uint32_t>(hi - lo);
-  const int shift = std::max(0, static_cast<int>(std::bit_width(range)) - bits);
-  const index_t bins = static_cast<index_t>(range >> shift) + 1, stride = bins + 1;
+  const Bins cells(lo, hi, bits, node.values && depth % 2 == 0);
+  const index_t bins = cells.count, stride = bins + 1;
   while (levels_.size() <= depth) levels_.push_back(std::make_unique<Level>());
   Level& level = *levels_[depth];
   constexpr index_t kBeyond = 8;  // vectors read so far
   if (level.room < classes * stride) {
     level.room = classes * stride;
     const auto all = static_cast<std::size_t>(level.room),
-               one = static_cast<std::size_t>((index_t{1} << kMostBits) + 1 + kBeyond);
+               one = static_cast<std::size_t>((index_t{1} << kMostBits) + 2 + kBeyond);
     level.bins = Workspace<std::uint64_t>(all);
     level.s = Workspace<double>(all + kBeyond);
     level.w = Workspace<double>(one);
@@ -293,16 +279,15 @@ void TallySearch::search(std::size_t depth, const std::int32_t* ranks, const Mar
     level.cross = Workspace<double>(one);
     level.n = Workspace<double>(one);
     level.gains = Workspace<double>(2 * one);
-    level.open = Workspace<std::uint8_t>(one);
-    level.place = Workspace<std::int32_t>(one);
   }
   std::uint64_t* const bin = level.bins.data();
   std::fill_n(bin, classes * bins, std::uint64_t{0});
-  for (index_t i = 0; i < n; ++i) {
-    const auto b = static_cast<index_t>(static_cast<std::uint32_t>(ranks[i] - lo) >> shift);
-    const auto label = static_cast<index_t>(rows[i].label());
-    bin[label * bins + b] += std::uint64_t{1} << 32 | rows[i].weight();
-  }
+  cells.with([&](const auto& of) {
+    for (index_t i = 0; i < n; ++i) {
+      const auto label = static_cast<index_t>(rows[i].label());
+      bin[label * bins + of(ranks[i])] += std::uint64_t{1} << 32 | rows[i].weight();
+    }
+  });
   // Of the cut before bin b, at b.
   double *const s = level.s.data(), *const w = level.w.data(), *const own = level.own.data(),
                 *const cross = level.cross.data(), *const count = level.n.data(),
@@ -339,56 +324,28 @@ void TallySearch::search(std::size_t depth, const std::int32_t* ranks, const Mar
     top = std::max(top, gains[b]);
   }
   double least = std::max({top, floor_, best_->gain}) - node.slack;
-  std::uint8_t* const open = level.open.data();
-  std::int32_t next = 0;
-  if (shift > 0) {
-    choose(level, bins, least);
-    std::int32_t* const place = level.place.data();
-    for (index_t b = 0; b < bins; ++b) {
-      place[b] = next;
-      if (open[b]) next += static_cast<std::int32_t>(count[b + 1] - count[b]);
-    }
+  std::uint8_t* const open = level.open.marks(bins);
+  if (cells.wide()) {
+    choose(level, bins, least, open);
+    level.open.begin(cells, ranks, rows, n, node.values);
   }
-  if (next > 0) {
-    // Rows of open bins, and these by bin.
-    if (level.rows <= next) {  // one more: a row is written before it is known to belong
-      level.rows = next + 1;
-      const auto room = static_cast<std::size_t>(level.rows);
-      level.moved = Workspace<Mark>(room);
-      level.ranks = Workspace<std::int32_t>(room);
-      level.chosen = Workspace<std::int32_t>(room);
-    }
-    std::int32_t *const place = level.place.data(), *const chosen = level.chosen.data();
-    index_t picked = 0;
-    for (index_t i = 0; i < n; ++i) {
-      chosen[picked] = static_cast<std::int32_t>(i);
-      picked += open[static_cast<std::uint32_t>(ranks[i] - lo) >> shift];
-    }
-    for (index_t c = 0; c < picked; ++c) {
-      const std::int32_t i = chosen[c];
-      const std::int32_t to = place[static_cast<std::uint32_t>(ranks[i] - lo) >> shift]++;
-      level.moved.data()[to] = rows[i];
-      level.ranks.data()[to] = ranks[i];
-    }
-  }
-  std::size_t begin = 0;
+  index_t cut = -1;  // the bin behind which the best cut lies
   for (index_t b = 0; b < bins; ++b) {
-    if (next > 0 && open[b]) {
-      const auto size = static_cast<index_t>(count[b + 1] - count[b]);
-      const std::int32_t* const of = level.ranks.data() + begin;
-      const auto [first, last] = std::minmax_element(of, of + size);
-      search(depth + 1, of, level.moved.data() + begin, size, {s + b, stride, count[b]}, *first,
-             *last);
-      begin += static_cast<std::size_t>(size);
+    if (cells.wide() && open[b]) {
+      const double gain = best_->gain;
+      const auto of = level.open.of(
+          b, [count](index_t c) { return static_cast<index_t>(count[c + 1] - count[c]); });
+      search(depth + 1, of.ranks, of.rows, of.n, {s + b, stride, count[b]}, of.lo, of.hi);
       least = std::max(least, best_->gain - node.slack);
+      if (best_->gain > gain) cut = -1;
     }
     // Gains of 0 may be rounded to less.
     if (b + 1 < bins && gains[b + 1] >= least && gains[b + 1] > best_->gain + node.slack) {
-      const auto end = static_cast<std::int32_t>(static_cast<std::uint32_t>(lo) +
-                                                 (static_cast<std::uint32_t>(b + 1) << shift) - 1);
-      *best_ = {gains[b + 1], end, w[b + 1], count[b + 1]};
+      *best_ = {gains[b + 1], -1, w[b + 1], count[b + 1]};
+      cut = b;
     }
   }
+  if (cut >= 0) best_->rank = cells.last(cut, ranks, n);
 }
 
 // `few` for as many classes, if they fit.

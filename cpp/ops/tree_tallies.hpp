@@ -24,6 +24,7 @@
 #include <vector>   // sums
 
 #include "core/workspace.hpp"  // Workspace
+#include "ops/tree_open.hpp"   // OpenBins
 #include "ops/tree_sort.hpp"   // Keyed
 #include "ops/tree_sums.hpp"   // SumNode, SumCut
 
@@ -58,14 +59,11 @@ class TallySearch {
   };
   // Scratch of one depth of recursion.
   struct Level {
-    index_t room = 0, rows = 0;
+    index_t room = 0;
     Workspace<std::uint64_t> bins{0};  // [classes, bins]: rows above, weight below
     Workspace<double> s{0};            // [classes, bins + 1]
     Workspace<double> w{0}, own{0}, cross{0}, n{0}, gains{0};
-    Workspace<std::uint8_t> open{0};
-    Workspace<std::int32_t> place{0};
-    Workspace<Mark> moved{0};
-    Workspace<std::int32_t> ranks{0}, chosen{0};
+    OpenBins<Mark> open;
   };
 
   void search(std::size_t depth, const std::int32_t* ranks, const Mark* rows, index_t n, Base base,
@@ -77,7 +75,7 @@ class TallySearch {
   using Few = void (TallySearch::*)(const std::int32_t*, const Mark*, index_t, Base);
   template <int... more>
   Few few_of(std::integer_sequence<int, more...>) const;
-  void choose(Level& level, index_t bins, double least) const;
+  void choose(Level& level, index_t bins, double least, std::uint8_t* open) const;
 
   const SumNode* node_ = nullptr;
   double floor_ = 0, whole_ = 0;
@@ -85,7 +83,7 @@ class TallySearch {
   Few few_ = nullptr;
   std::vector<std::unique_ptr<Level>> levels_;
   index_t room_ = 0;  // rows
-  Workspace<Keyed<std::uint32_t>> sorted_{0};
+  Workspace<Keyed<std::int32_t>> sorted_{0};
   Workspace<double> own_{0}, cross_{0}, left_{0}, gains_{0};
   std::vector<double> tally_;
   std::vector<std::uint32_t> places_;

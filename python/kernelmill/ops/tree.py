@@ -202,8 +202,9 @@ def grow(
     X : ndarray of shape (n, d), float32 or float64
         Rows, any strides. Growth reads thresholds and codes there.
     ranks : ndarray of shape (d, n, b), uint8, or None
-        What `rank_columns` gave for X, with b of 2 or 4; drawn cuts need none. With b = 1 bins that
-        rise with the value, all cuts then lying between bins.
+        What `rank_columns` gave for X, with b of 2 or 4. Drawn cuts need none, nor do float32
+        values, whose own order then serves. With b = 1 bins that rise with the value, all cuts then
+        lying between bins.
     y : ndarray of shape (n, o), float64
         Targets; whole numbers below ``classes[k]`` in classification.
     weight : ndarray of shape (t, n), float64, or None
@@ -287,8 +288,10 @@ def grow(
     _check_targets(y, classes, value.shape[2])
     _check_levels(X, categorical)
     if ranks is None:
-        if not rule[9] and X.size:
-            raise ValueError("tree.grow: ranks must be given for cuts that are not drawn, got none")
+        if X.dtype == np.float64 and not rule[9] and X.size:
+            raise ValueError(
+                "tree.grow: ranks must be given for cuts of float64 that are not drawn, got none"
+            )
         ranks = rank_columns.specification(X, 4)
     if not (ranks.shape[2] in (1, 4) or (ranks.shape[2] == 2 and len(X) <= NARROW)):
         raise ValueError(

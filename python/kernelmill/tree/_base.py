@@ -110,7 +110,7 @@ class TreeModel(Levelled):
     ) -> Field:
         """What trees see of the rows: ranks of values or of bins; drawn cuts need neither."""
         if self.split == "exact" or random:
-            return Field.of(X, targets, random)
+            return Field.of(X, targets, random, shared=not isinstance(self, DecisionTree))
         return Field.binned(X, targets, weight, self.max_bins)
 
     def _limits(self, n: int, d: int, classes: np.ndarray) -> Limits:

@@ -96,7 +96,7 @@ class Field:
     ----------
     X : ndarray of shape (n, d)
     ranks : ndarray of shape (d, n, bytes), uint8, or None
-        What `ops.rank_columns` gave, or numbers of bins; drawn cuts need none.
+        What `ops.rank_columns` gave, or numbers of bins; drawn cuts need none, nor do float32 rows.
     y : ndarray of shape (n, n_outputs), float64
         Divided by a power of 2 where squares would overflow or vanish.
     exponent : int
@@ -109,8 +109,16 @@ class Field:
     exponent: int = 0
 
     @classmethod
-    def of(cls, X: np.ndarray, y: np.ndarray, random: bool = False) -> Field:
-        ranks = None if random else ops.rank_columns(X, ops.bytes_of_ranks(len(X)))
+    def of(
+        cls, X: np.ndarray, y: np.ndarray, random: bool = False, shared: bool = False
+    ) -> Field:
+        """For exact cuts; ``shared`` says that many trees grow side by side.
+
+        These look at few features of a node each, and are faster over ranks; one tree after another
+        needs less memory without them.
+        """
+        needed = not random and (shared or X.dtype != np.float32)
+        ranks = ops.rank_columns(X, ops.bytes_of_ranks(len(X))) if needed else None
         return cls(X, ranks, *_in_range(y))
 
     @classmethod
