@@ -6,6 +6,7 @@
 #include <cstring>  // std::memcpy
 #include <limits>   // numeric_limits
 #include <span>     // std::span
+#include <vector>   // features
 
 #include "core/matrix.hpp"  // MatrixView, index_t
 #include "ops/tree_node.hpp"
@@ -70,7 +71,8 @@ struct Field {
   std::span<const bool> categorical;        // empty: none
   std::span<const index_t> seeds;           // one per tree
 
-  bool gaps = true;  // whether values may be missing
+  bool gaps = true;                 // whether values may be missing
+  std::vector<std::uint8_t> whole;  // features whose values are whole numbers and stand for ranks
 
   // Whether rows may be held as class and weight: the Gini index of several classes of numbers
   // without gaps, and every cut.

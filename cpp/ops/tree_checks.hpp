@@ -1,10 +1,12 @@
 // What growth refuses, and whether values are missing.
 #pragma once
 
-#include <cmath>  // std::floor
+#include <atomic>  // std::atomic
+#include <cmath>   // std::floor
 
-#include "core/error.hpp"  // invalid
-#include "ops/tree.hpp"    // Field, Ranks
+#include "core/error.hpp"     // invalid
+#include "core/parallel.hpp"  // parallel_for
+#include "ops/tree.hpp"       // Field, Ranks
 
 namespace kernelmill::tree {
 
@@ -58,18 +60,45 @@ inline void check_levels(const Field& f) {
   }
 }
 
-inline bool any_missing(const Field& f) {
-  bool any = false;
+// Whether values are missing and, where they stand for ranks, which features are whole numbers.
+inline void look_at_values(Field& f) {
   const index_t rows = f.ranks.rows, features = f.ranks.features;
-  for (index_t i = 0; f.by_values() && i < rows && !any; ++i) {
-    for (index_t j = 0; j < features; ++j) any |= f.X_single(i, j) != f.X_single(i, j);
+  f.gaps = f.rule.random;
+  if (f.rule.random) return;
+  if (f.by_values()) {
+    const index_t grain = bounded_grain(rows, 2048, 16);
+    const auto size = static_cast<std::size_t>(features);
+    std::vector<std::uint8_t> found(size * static_cast<std::size_t>(chunk_count(rows, grain)), 1);
+    std::atomic<bool> gaps = false;
+    parallel_for(rows, grain, [&](index_t chunk, index_t begin, index_t end) {
+      std::uint8_t* const whole = found.data() + chunk * features;
+      std::uint8_t missing = 0, any = 1;
+      for (index_t i = begin; i < end; ++i) {
+        for (index_t j = 0; j < features; ++j) {
+          const float x = f.X_single(i, j);
+          missing |= static_cast<std::uint8_t>(x != x);
+        }
+        if (any == 0) continue;
+        any = 0;
+        for (index_t j = 0; j < features; ++j) {
+          const float x = f.X_single(i, j);
+          any |= whole[j] &= static_cast<std::uint8_t>(int{x != x} | int{x == std::floor(x)});
+        }
+      }
+      if (missing != 0) gaps = true;
+    });
+    f.gaps = gaps;
+    f.whole.assign(size, 1);
+    for (std::size_t k = 0; k < found.size(); ++k) f.whole[k % size] &= found[k];
+    return;
   }
-  for (index_t j = 0; !f.by_values() && j < features && !any; ++j) {
+  for (index_t j = 0; j < features && !f.gaps; ++j) {
     f.with_ranks(j, [&](const auto& rank) {
+      bool any = false;
       for (index_t i = 0; i < rows; ++i) any |= rank(i) == kNoRank;
+      f.gaps |= any;
     });
   }
-  return any;
 }
 
 }  // namespace kernelmill::tree

@@ -213,14 +213,33 @@ class FeatureSearch {
     }
     found.split.feature = feature;
     if (walker == nullptr) {
-      by_sums(sums, ranks, each, n, gaps, lo, hi, -1, floor, found.split);
+      SumNode own = sums;
+      own.order = order_of(feature);
+      by_sums(own, ranks, each, n, gaps, lo, hi, -1, floor, found.split);
     } else {
       by_walk(node, feature, ranks, *walker, -1, slack, found.split);
     }
     return found;
   }
 
+  // What cuts of so many features, from the first one on, may gain.
+  template <class Row>
+  void outlook(const Open& node, index_t first, index_t count, const SumNode& sums, const Row* rows,
+               const Range* ranges, Outlook* to) {
+    if constexpr (!std::is_same_v<Row, Mark>)
+      scratch<Row>().search.outlook(
+          sums,
+          {f_.X_single.row(0) + first, f_.X_single.row_stride, p_.rows.data() + node.start,
+           node.stop - node.start, count, ranges, f_.whole.data() + first},
+          rows, to);
+  }
+
  private:
+  Order order_of(index_t feature) const {
+    if (!f_.by_values()) return Order::kRanks;
+    return f_.whole[static_cast<std::size_t>(feature)] ? Order::kWhole : Order::kValues;
+  }
+
   // The threshold that is drawn cuts the values into two ranks.
   template <class Row>
   Found find_drawn(const Open& node, index_t feature, const SumNode& sums, const Row* each,
@@ -469,7 +488,7 @@ class FeatureSearch {
     const index_t n = node.stop - node.start;
     sorted_.resize(static_cast<std::size_t>(2 * n));
     entries_.resize(static_cast<std::size_t>(n));
-    const auto* const in = sort_ranks(ranks, n, f_.by_values(), sorted_.data(), places_);
+    const auto* const in = sort_ranks(ranks, n, order_of(feature), sorted_.data(), places_);
     index_t present = 0, cut = 0;
     for (index_t j = 0; j < n; ++j) {
       const bool first = j == 0 || in[j].key != in[j - 1].key;

@@ -52,6 +52,8 @@ class Grower : public Growth {
       for (const index_t c : field.classes) width_ += c;
     }
     drawn_ = r.max_features <= field.ranks.features;
+    panelled_ = plot.by_sums && field.by_values() && !field.gaps && !drawn_ &&
+                field.categorical.empty() && field.X_single.col_stride == 1;
     // Vectors that double hold three times what they need when they do; pages unused cost nothing.
     const double leaves =
         std::min(std::exp2(r.max_depth), r.max_leaf_nodes > 0 ? r.max_leaf_nodes : 1e9);
@@ -104,8 +106,7 @@ class Grower : public Growth {
              1.0,
              slack_,
              least_rows(),
-             p_.min_weight,
-             f_.by_values()};
+             p_.min_weight};
     if (p_.by_marks) {
       sums_.tallies = value_;
       sums_.classes = width_;
@@ -345,6 +346,7 @@ class Grower : public Growth {
       }
       return varies;
     }
+    if (panelled_) return look_in_panels(node, take);
     for (index_t first = 0; first < count; first += kTogether) {
       const double floor = node.split.gain;
       FeatureSearch::Found found[kTogether];
@@ -361,6 +363,82 @@ class Grower : public Growth {
       if (node.split.gain + slack_ / 2 >= most_) break;
     }
     return varies;
+  }
+
+  // All features of a node, several in one pass over its rows: only those that may hold the best
+  // cut are looked at for themselves.
+  template <class Take>
+  bool look_in_panels(const Open& node, const Take& take) {
+    const index_t d = f_.ranks.features;
+    const std::vector<Range> ranges = ranges_of(node);
+    outlooks_.resize(static_cast<std::size_t>(d));
+    const auto with_one = [&](const auto& work) {
+      return [&, work](index_t, index_t begin, index_t end) {
+        std::unique_ptr<Searcher> own = borrow();
+        work(*own, begin, end);
+        const std::lock_guard lock(lending_);
+        idle_.push_back(std::move(own));
+      };
+    };
+    parallel_for(d, SumSearch<double>::kPanel,
+                 with_one([&](Searcher& own, index_t begin, index_t end) {
+                   with_rows(node, [&](const auto* rows) {
+                     own.search.outlook(node, begin, end - begin, sums_, rows,
+                                        ranges.data() + begin, outlooks_.data() + begin);
+                   });
+                 }));
+    double floor = node.split.gain;
+    for (const Outlook& own : outlooks_) floor = std::max(floor, own.top);
+    chosen_.clear();
+    for (index_t j = 0; j < d; ++j) {
+      const Outlook& own = outlooks_[static_cast<std::size_t>(j)];
+      // Rounding may cost a bound some units of the last place.
+      if (own.most >= 0 && own.most * (1 + kEqual) >= floor - slack_) chosen_.push_back(j);
+    }
+    std::vector<FeatureSearch::Found> found(chosen_.size());
+    parallel_for(std::ssize(chosen_), 1, with_one([&](Searcher& own, index_t begin, index_t end) {
+                   for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end);
+                        ++i) {
+                     found[i] = find_in(own, node, chosen_[i], floor);
+                   }
+                 }));
+    for (const auto& own : found) take(own);
+    return true;
+  }
+
+  // The least and the largest value of each feature in the rows of a node.
+  std::vector<Range> ranges_of(const Open& node) const {
+    const index_t d = f_.ranks.features, n = node.stop - node.start;
+    const index_t grain = bounded_grain(n, 2048, 16), chunks = chunk_count(n, grain);
+    std::vector<float> found(static_cast<std::size_t>(chunks * 2 * d));
+    parallel_for(n, grain, [&](index_t chunk, index_t begin, index_t end) {
+      const std::int32_t* const rows = p_.rows.data() + node.start;
+      float* __restrict const low = found.data() + chunk * 2 * d;
+      float* __restrict const high = low + d;
+      std::copy_n(f_.X_single.row(rows[begin]), d, low);
+      std::copy_n(low, d, high);
+      // Three rows at once: each row waits for what the one before it stored.
+      for (index_t i = begin; i < end; i += 3) {
+        const float *const x = f_.X_single.row(rows[i]),
+                           *const y = f_.X_single.row(rows[std::min(i + 1, end - 1)]),
+                           *const z = f_.X_single.row(rows[std::min(i + 2, end - 1)]);
+        for (index_t j = 0; j < d; ++j) {
+          const float a = x[j] < y[j] ? x[j] : y[j], b = x[j] < y[j] ? y[j] : x[j];
+          const float c = z[j] < low[j] ? z[j] : low[j], e = z[j] > high[j] ? z[j] : high[j];
+          low[j] = a < c ? a : c;
+          high[j] = b > e ? b : e;
+        }
+      }
+    });
+    std::vector<Range> ranges(static_cast<std::size_t>(d));
+    for (index_t j = 0; j < d; ++j) {
+      Range& own = ranges[static_cast<std::size_t>(j)] = {found[j], found[d + j]};
+      for (index_t c = 1; c < chunks; ++c) {
+        own.low = std::min(own.low, found[c * 2 * d + j]);
+        own.high = std::max(own.high, found[(c * 2 + 1) * d + j]);
+      }
+    }
+    return ranges;
   }
 
   // What one thread searches with.
@@ -400,13 +478,25 @@ class Grower : public Growth {
       walker->begin(
           {node.start, node.stop, value_, nodes[static_cast<std::size_t>(node.node)].mass});
     }
-    const auto find = [&](const auto* rows) {
-      return own.search.find(node, feature, sums_, rows, walker, floor, slack_);
-    };
-    if (p_.by_marks) return find(p_.marks.data() + node.start);
-    if (p_.by_units) return find(p_.units.data() + node.start);
-    if (p_.by_numbers) return find(static_cast<const double*>(p_.y.data() + node.start));
-    return find(static_cast<const Pair*>(each_));
+    FeatureSearch::Found found;
+    with_rows(node, [&](const auto* rows) {
+      found = own.search.find(node, feature, sums_, rows, walker, floor, slack_);
+    });
+    return found;
+  }
+
+  // Calls `use` with what is kept of the rows of a node.
+  template <class Use>
+  void with_rows(const Open& node, const Use& use) const {
+    if (p_.by_marks) {
+      use(static_cast<const Mark*>(p_.marks.data() + node.start));
+    } else if (p_.by_units) {
+      use(static_cast<const Units*>(p_.units.data() + node.start));
+    } else if (p_.by_numbers) {
+      use(static_cast<const double*>(p_.y.data() + node.start));
+    } else {
+      use(static_cast<const Pair*>(each_));
+    }
   }
 
   // Some features, drawn without replacement and looked at in this order, so that ties of different
@@ -524,7 +614,8 @@ class Grower : public Growth {
   SumNode sums_{};
   double slack_ = 0, most_ = kInfinity;  // gains this close are equal; none is larger
   const double* value_ = nullptr;        // of the node that is searched
-  bool signed_, drawn_ = false;
+  bool signed_, drawn_ = false, panelled_ = false;
+  std::vector<Outlook> outlooks_;
   index_t width_ = 0;
   std::vector<index_t> features_, swapped_, chosen_;
   std::vector<double> level_;
@@ -583,7 +674,7 @@ void grow(const Field& given, const Grown& grown) {
   check_levels(given);
   check_ranks(given);
   Field field = given;
-  field.gaps = given.rule.random || any_missing(given);
+  look_at_values(field);
   const index_t trees = std::ssize(field.seeds), d = field.ranks.features;
   const index_t entries = field.y.rows * std::min(field.rule.max_features, d);
   const auto one = [&](index_t tree, bool alone) {

@@ -87,10 +87,10 @@ class OpenBins {
     std::int32_t* const chosen = chosen_.data();
     bins_->with([&](const auto& bin) {
       index_t count = 0;
-      for (index_t i = 0; i < n_; ++i) {
+      bins_->each(from_ranks_, n_, [&](index_t i, std::int32_t own) {
         chosen[count] = static_cast<std::int32_t>(i);
-        count += now_[static_cast<std::size_t>(bin(from_ranks_[i]))];
-      }
+        count += now_[static_cast<std::size_t>(own)];
+      });
       if (distinct_) count = keep_distinct(chosen, count, bin);
       index_t next = 0;
       for (index_t k = b; k < end_; ++k) {

@@ -90,31 +90,49 @@ inline void sort_few(Keyed<std::int32_t>* of, index_t n) {
   for (index_t i = 0; i < n; ++i) of[slot[i] + seen[slot[i]]++] = copy[i];
 }
 
+// What ranks are: numbers of values in their order, values, or values that are whole numbers.
+enum class Order { kRanks, kValues, kWhole };
+
 // About 2^bits bins of adjacent ranks in [lo, hi], none of them missing. Values that stand for
 // ranks are cut into intervals of equal width, which hold more equal numbers of rows than equal
-// shares of their bits; where these widths are no numbers, or `values` is false, ranks are.
+// shares of their bits; where these widths are no numbers, their bits are cut. Few whole numbers
+// have a bin each.
 class Bins {
  public:
-  Bins(std::int32_t lo, std::int32_t hi, int bits, bool values) : lo_(lo) {
+  Bins(std::int32_t lo, std::int32_t hi, int bits, Order order) : lo_(lo) {
     const std::uint32_t range = static_cast<std::uint32_t>(hi) - static_cast<std::uint32_t>(lo);
     shift_ = std::clamp(static_cast<int>(std::bit_width(range)) - bits, 0, 31);
     count = static_cast<index_t>(range >> shift_) + 1;
-    if (!values || shift_ == 0) return;
-    origin_ = value_of_rank(lo);
-    const float width = value_of_rank(hi) - origin_;
-    const float scale = static_cast<float>(1 << bits) / width;
+    wide = shift_ > 0;
+    if (order == Order::kRanks || !wide) return;
+    const auto most = static_cast<float>(1 << bits);
+    const float first = value_of_rank(lo), width = value_of_rank(hi) - first;
+    wide = order == Order::kValues || !(width <= most);
+    const float scale = wide ? most / width : 1.0f;
     if (!(0 < scale && scale <= std::numeric_limits<float>::max())) return;
+    origin_ = first;
     scale_ = scale;
     count = static_cast<index_t>(width * scale) + 1;
   }
 
-  // Whether a bin may hold several ranks.
-  bool wide() const { return shift_ > 0; }
+  // Calls `visit(i, bin)` for each of n ranks. Bins come in blocks, which are vectors.
+  template <class Visit>
+  void each(const std::int32_t* ranks, index_t n, const Visit& visit) const {
+    constexpr index_t kBlock = 128;
+    std::int32_t found[kBlock];
+    with([&](const auto& bin) {
+      for (index_t first = 0; first < n; first += kBlock) {
+        const index_t own = std::min(kBlock, n - first);
+        for (index_t i = 0; i < own; ++i) found[i] = bin(ranks[first + i]);
+        for (index_t i = 0; i < own; ++i) visit(first + i, found[i]);
+      }
+    });
+  }
 
   // Calls `loop` with the function from a rank to its bin.
   template <class Loop>
   void with(const Loop& loop) const {
-    if (scale_ > 0) {
+    if (by_width()) {
       loop([origin = origin_, scale = scale_](std::int32_t rank) {
         return static_cast<std::int32_t>((value_of_rank(rank) - origin) * scale);
       });
@@ -127,7 +145,7 @@ class Bins {
 
   // A rank that cuts bin b, and n ranks in it or before it, from those behind.
   std::int32_t last(index_t b, const std::int32_t* ranks, index_t n) const {
-    if (scale_ == 0) {
+    if (!by_width()) {
       return static_cast<std::int32_t>(static_cast<std::uint32_t>(lo_) +
                                        (static_cast<std::uint32_t>(b + 1) << shift_) - 1);
     }
@@ -138,7 +156,13 @@ class Bins {
     return most;
   }
 
+  // Whether values are cut into intervals: value x lies in bin (x - origin) * scale.
+  bool by_width() const { return scale_ > 0; }
+  float origin() const { return origin_; }
+  float scale() const { return scale_; }
+
   index_t count;
+  bool wide;  // whether a bin may hold several ranks
 
  private:
   std::int32_t lo_;
@@ -164,7 +188,7 @@ inline void sort_bins(Keyed<std::int32_t>* in, const std::uint32_t* places, inde
 
 // Ranks with the numbers of their rows, by rising rank. Rows are counted into about n / 16 bins of
 // adjacent ranks, and each bin is sorted.
-inline const Keyed<std::int32_t>* sort_ranks(const std::int32_t* ranks, index_t n, bool values,
+inline const Keyed<std::int32_t>* sort_ranks(const std::int32_t* ranks, index_t n, Order order,
                                              Keyed<std::int32_t>* to,
                                              std::vector<std::uint32_t>& places) {
   std::int32_t lo = kNoRank, hi = std::numeric_limits<std::int32_t>::min();
@@ -174,7 +198,7 @@ inline const Keyed<std::int32_t>* sort_ranks(const std::int32_t* ranks, index_t 
     hi = std::max(hi, ranks[i] == kNoRank ? hi : ranks[i]);
   }
   const int bits = std::max(2, static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n))) - 4);
-  const Bins bins(std::min(lo, hi), hi, bits, values);
+  const Bins bins(std::min(lo, hi), hi, bits, order);
   const auto size = static_cast<std::size_t>(bins.count);  // the bin of the missing
   places.assign(size + 2, 0);
   bins.with([&](const auto& of) {
@@ -187,7 +211,7 @@ inline const Keyed<std::int32_t>* sort_ranks(const std::int32_t* ranks, index_t 
       to[places[bin(ranks[i])]++] = {ranks[i], static_cast<std::uint32_t>(i)};
     }
   });
-  if (bins.wide()) sort_bins(to, places.data(), bins.count);
+  if (bins.wide) sort_bins(to, places.data(), bins.count);
   return to;
 }
 

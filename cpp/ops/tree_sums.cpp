@@ -2,6 +2,7 @@
 
 #include <algorithm>  // std::max, std::fill_n
 #include <bit>        // std::bit_width
+#include <limits>     // infinity
 
 #include "ops/tree_sort.hpp"  // count_lower, Bins
 
@@ -9,6 +10,18 @@ namespace kernelmill::tree {
 namespace {
 
 constexpr int kFewestBits = 4, kMostBits = 9;
+
+// Calls `at(w, s)` for the corners, but its ends, of a bin whose rows add up to `own` and behind
+// which w and s are left; `up` and `down` are the inverses of the largest and of the least y.
+template <class At>
+void at_corners(const Sum& own, double w, double s, double up, double down, const At& at) {
+  const double before_w = w - own.w, before_s = s - own.s;
+  const double P = own.p, N = own.s - P;
+  at(before_w + P * up, before_s + P);
+  at(w - N * down, before_s + P);
+  at(w - P * up, before_s + N);
+  at(before_w + N * down, before_s + N);
+}
 
 }  // namespace
 
@@ -85,40 +98,28 @@ void SumSearch<Row>::few(const std::int32_t* ranks, const Row* rows, index_t n, 
 }
 
 template <class Row>
-void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const Row* rows,
-                            index_t n, Sum base, std::int32_t lo, std::int32_t hi) {
-  if (lo == hi || n < 2) return;
-  if (n <= kFew) {
-    few(ranks, rows, n, base);
-    return;
-  }
-  const SumNode node = *node_;
+typename SumSearch<Row>::Level& SumSearch<Row>::level_of(std::size_t depth, index_t bins,
+                                                         index_t features) {
   while (levels_.size() <= depth) levels_.push_back(std::make_unique<Level>());
   Level& level = *levels_[depth];
-  const int bits = std::clamp(static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n))) - 3,
-                              kFewestBits, kMostBits);
-  // Equal widths of outliers leave most rows in one bin, which is then cut by shares of the bits.
-  const Bins cells(lo, hi, bits, node.values && depth % 2 == 0);
-  const index_t bins = cells.count;
-  const auto size = static_cast<std::size_t>(bins);
-  if (level.bins.size() < size) {
-    level.bins.resize(size);
+  const auto size = static_cast<std::size_t>(bins), all = size * static_cast<std::size_t>(features);
+  if (level.bins.size() < all) level.bins.resize(all);
+  if (level.w.size() < size) {
     level.w.resize(size);
     level.s.resize(size);
     level.n.resize(size);
     level.gains.resize(size);
   }
-  SumOf<Row>* const bin = level.bins.data();
-  // What is left of the cut behind a bin.
-  double* const after_w = level.w.data();
-  double* const after_s = level.s.data();
-  double* const after_n = level.n.data();
-  double* const gains = level.gains.data();
-  std::uint8_t* const open = level.open.marks(bins);
-  std::fill_n(bin, bins, SumOf<Row>{});
-  cells.with([&](const auto& of) {
-    for (index_t i = 0; i < n; ++i) bin[of(ranks[i])].add(node.read(rows[i]));
-  });
+  return level;
+}
+
+// What is left of the cut behind each bin, and the gains of these cuts; the best gain.
+template <class Row>
+double SumSearch<Row>::sum_up(Level& level, const SumOf<Row>* bin, index_t bins,
+                              const Sum& base) const {
+  const SumNode node = *node_;
+  double *const after_w = level.w.data(), *const after_s = level.s.data(),
+                *const after_n = level.n.data(), *const gains = level.gains.data();
   Sum left = base;
   for (index_t b = 0; b < bins; ++b) {
     left.add(wide(bin[b]));
@@ -136,29 +137,114 @@ void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const 
     gains[b] = fits ? gain : -1.0;
     top = std::max(top, gains[b]);
   }
+  return top;
+}
+
+template <class Row>
+void SumSearch<Row>::outlook(const SumNode& node, const Panel& panel, const Row* rows,
+                             Outlook* to) {
+  node_ = &node;
+  constexpr auto kStride = static_cast<index_t>((1 << kMostBits) + 1);
+  Level& level = level_of(0, kStride, kPanel);
+  SumOf<Row>* const bin = level.bins.data();
+  std::fill_n(bin, kPanel * kStride, SumOf<Row>{});
+  struct {
+    index_t feature, count;
+    float origin, scale;
+    bool wide;
+  } cut[kPanel];
+  index_t some = -1;  // a feature with bins
+  for (index_t k = 0; k < panel.features; ++k) {
+    const Range& range = panel.ranges[k];
+    const Bins cells(rank_of_value(range.low), rank_of_value(range.high), kMostBits,
+                     panel.whole[k] != 0 ? Order::kWhole : Order::kValues);
+    cut[k] = {k, cells.count, cells.origin(), cells.scale(), cells.wide};
+    // Equal values and those that are no numbers, or too close, have no bins.
+    to[k].top = -1;
+    to[k].most = range.low == range.high ? -1 : std::numeric_limits<double>::infinity();
+    if (cells.by_width()) {
+      some = k;
+      to[k].most = 0;
+    }
+  }
+  if (some < 0) return;
+  for (index_t k = 0; k < kPanel; ++k) {
+    if (k >= panel.features || cut[k].scale == 0) cut[k] = cut[some];
+  }
+  for (index_t i = 0; i < panel.n; ++i) {
+    const float* const x = panel.X + panel.rows[i] * panel.row_stride;
+    const auto row = node.read(rows[i]);
+    for (index_t k = 0; k < kPanel; ++k) {
+      const float at = (x[cut[k].feature] - cut[k].origin) * cut[k].scale;
+      bin[k * kStride + static_cast<std::int32_t>(at)].add(row);
+    }
+  }
+  const double up = node.high > 0 ? 1 / node.high : 0, down = node.low < 0 ? 1 / node.low : 0;
+  const double scale = node.scale / node.W;
+  for (index_t k = 0; k < panel.features; ++k) {
+    if (to[k].most != 0) continue;
+    const SumOf<Row>* const own = bin + k * kStride;
+    to[k].top = to[k].most = sum_up(level, own, cut[k].count, {0, 0, 0, 0});
+    double most = -1;
+    for (index_t b = 0; b < cut[k].count && cut[k].wide; ++b) {
+      const Sum sum = wide(own[b]);
+      double bound = -1;
+      at_corners(sum, level.w[static_cast<std::size_t>(b)], level.s[static_cast<std::size_t>(b)],
+                 up, down, [&](double w, double s) {
+                   const double d = s * node.W - node.T * w;
+                   const double gain = d * d / (w * (node.W - w));
+                   bound = gain > bound ? gain : bound;
+                 });
+      most = sum.n > 1 && bound > most ? bound : most;
+    }
+    to[k].most = std::max(to[k].most, most * scale);
+  }
+}
+
+template <class Row>
+void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const Row* rows,
+                            index_t n, Sum base, std::int32_t lo, std::int32_t hi) {
+  if (lo == hi || n < 2) return;
+  if (n <= kFew) {
+    few(ranks, rows, n, base);
+    return;
+  }
+  const SumNode node = *node_;
+  const int bits = std::clamp(static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n))) - 3,
+                              kFewestBits, kMostBits);
+  // Equal widths of outliers leave most rows in one bin, which is then cut by shares of the bits.
+  const Bins cells(lo, hi, bits, depth % 2 == 0 ? node.order : Order::kRanks);
+  const index_t bins = cells.count;
+  Level& level = level_of(depth, bins, 1);
+  SumOf<Row>* const bin = level.bins.data();
+  // What is left of the cut behind a bin.
+  double* const after_w = level.w.data();
+  double* const after_s = level.s.data();
+  double* const after_n = level.n.data();
+  double* const gains = level.gains.data();
+  std::uint8_t* const open = level.open.marks(bins);
+  std::fill_n(bin, bins, SumOf<Row>{});
+  cells.each(ranks, n, [&](index_t i, std::int32_t b) { bin[b].add(node.read(rows[i])); });
+  const double top = sum_up(level, bin, bins, base);
   double least = std::max({top, floor_, best_->gain}) - node.slack;
-  if (cells.wide()) {
+  if (cells.wide) {
     const double up = node.high > 0 ? 1 / node.high : 0, down = node.low < 0 ? 1 / node.low : 0;
     // Rounding may cost a corner some units of the last place.
     const double limit = least > 0 ? least * (1 - 0x1p-40) * node.W / node.scale : -1.0;
     for (index_t b = 0; b < bins; ++b) {
       const Sum own = wide(bin[b]);
-      const double bw = after_w[b], bs = after_s[b];
-      const double aw = bw - own.w, as = bs - own.s;
-      const double P = own.p, N = own.s - P;
-      const auto beats = [&](double w, double s) {
+      int may = int{limit < 0};
+      at_corners(own, after_w[b], after_s[b], up, down, [&](double w, double s) {
         const double d = s * node.W - node.T * w;
-        return int{d * d > limit * w * (node.W - w)};  // int: combined without branches
-      };
-      const int may = beats(aw + P * up, as + P) | beats(bw - N * down, as + P) |
-                      beats(bw - P * up, as + N) | beats(aw + N * down, as + N) | int{limit < 0};
+        may |= int{d * d > limit * w * (node.W - w)};  // int: combined without branches
+      });
       open[b] = static_cast<std::uint8_t>(may & int{own.n > 1});
     }
-    level.open.begin(cells, ranks, rows, n, node.values);
+    level.open.begin(cells, ranks, rows, n, node.order != Order::kRanks);
   }
   index_t cut = -1;  // the bin behind which the best cut lies
   for (index_t b = 0; b < bins; ++b) {
-    if (cells.wide() && open[b]) {
+    if (cells.wide && open[b]) {
       const double gain = best_->gain;
       const auto own =
           level.open.of(b, [bin](index_t c) { return static_cast<index_t>(wide(bin[c]).n); });

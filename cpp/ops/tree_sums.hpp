@@ -98,7 +98,7 @@ struct SumNode {
   double low, high;  // least and largest y, not above and not below 0
   double slack;      // gains this close are equal
   double min_leaf, min_weight;
-  bool values = false;              // values stand for ranks
+  Order order = Order::kRanks;
   const double* tallies = nullptr;  // weights of classes, where there are more than two
   index_t classes = 0;
   // How a number is read: as y about the center with weight 1, or as a row of two classes.
@@ -147,10 +147,36 @@ inline void consider(const SumNode& node, const Sum& left, std::int32_t rank, Su
   if (gain > best.gain + node.slack) best = {gain, rank, left.w, left.n};
 }
 
+// Values of a feature that stand for ranks.
+struct Range {
+  float low, high;
+};
+
+// Features beside each other, of some rows.
+struct Panel {
+  const float* X;
+  index_t row_stride;
+  const std::int32_t* rows;
+  index_t n, features;
+  const Range* ranges;        // of features in these rows
+  const std::uint8_t* whole;  // whether their values are whole numbers
+};
+
+// What cuts of a feature gain: the best between two bins, and a bound of those inside of bins.
+struct Outlook {
+  double top, most;
+};
+
 // `Row` is `Pair`, `Units` or one number.
 template <class Row>
 class SumSearch {
  public:
+  static constexpr index_t kPanel = 5;  // features at most
+
+  // Looks at several features in one pass over their rows, which reads a line of memory once for
+  // all of them.
+  void outlook(const SumNode& node, const Panel& panel, const Row* rows, Outlook* to);
+
   // The best cut between different ranks of n rows with ranks in [lo, hi], where rows that add up
   // to `base` go left besides. Cuts whose gain is below that of `best` or `floor` are passed over.
   void run(const SumNode& node, const std::int32_t* ranks, const Row* rows, index_t n, Sum base,
@@ -169,6 +195,8 @@ class SumSearch {
     OpenBins<Row> open;
   };
 
+  Level& level_of(std::size_t depth, index_t bins, index_t features);
+  double sum_up(Level& level, const SumOf<Row>* bin, index_t bins, const Sum& base) const;
   void search(std::size_t depth, const std::int32_t* ranks, const Row* rows, index_t n, Sum base,
               std::int32_t lo, std::int32_t hi);
   void few(const std::int32_t* ranks, const Row* rows, index_t n, Sum base);

@@ -164,7 +164,7 @@ void TallySearch::in_order(const std::int32_t* ranks, const Mark* rows, index_t 
   Keyed<std::int32_t>* const in = sorted_.data();
   const int bits = std::max(
       0, static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n))) - (n > kFew ? 4 : 7));
-  const Bins bins(lo, hi, bits, node.values);
+  const Bins bins(lo, hi, bits, node.order);
   places_.assign(static_cast<std::size_t>(bins.count) + 1, 0);
   std::uint32_t* const places = places_.data();
   bins.with([&](const auto& bin) {
@@ -172,7 +172,7 @@ void TallySearch::in_order(const std::int32_t* ranks, const Mark* rows, index_t 
     for (index_t b = 0; b < bins.count; ++b) places[b + 1] += places[b];
     for (index_t i = 0; i < n; ++i) in[places[bin(ranks[i])]++] = {ranks[i], rows[i].bits};
   });
-  if (bins.wide()) sort_bins(in, places, bins.count);
+  if (bins.wide) sort_bins(in, places, bins.count);
   tally_.resize(static_cast<std::size_t>(node.classes));
   double *const tally = tally_.data(), *const own = own_.data(), *const cross = cross_.data(),
                 *const left = left_.data(), *const gains = gains_.data();
@@ -263,7 +263,7 @@ void TallySearch::search(std::size_t depth, const std::int32_t* ranks, const Mar
   }
   const int bits = std::clamp(static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n))) - 3,
                               kFewestBits, kMostBits);
-  const Bins cells(lo, hi, bits, node.values && depth % 2 == 0);
+  const Bins cells(lo, hi, bits, depth % 2 == 0 ? node.order : Order::kRanks);
   const index_t bins = cells.count, stride = bins + 1;
   while (levels_.size() <= depth) levels_.push_back(std::make_unique<Level>());
   Level& level = *levels_[depth];
@@ -282,11 +282,9 @@ void TallySearch::search(std::size_t depth, const std::int32_t* ranks, const Mar
   }
   std::uint64_t* const bin = level.bins.data();
   std::fill_n(bin, classes * bins, std::uint64_t{0});
-  cells.with([&](const auto& of) {
-    for (index_t i = 0; i < n; ++i) {
-      const auto label = static_cast<index_t>(rows[i].label());
-      bin[label * bins + of(ranks[i])] += std::uint64_t{1} << 32 | rows[i].weight();
-    }
+  cells.each(ranks, n, [&](index_t i, std::int32_t b) {
+    const auto label = static_cast<index_t>(rows[i].label());
+    bin[label * bins + b] += std::uint64_t{1} << 32 | rows[i].weight();
   });
   // Of the cut before bin b, at b.
   double *const s = level.s.data(), *const w = level.w.data(), *const own = level.own.data(),
@@ -325,13 +323,13 @@ void TallySearch::search(std::size_t depth, const std::int32_t* ranks, const Mar
   }
   double least = std::max({top, floor_, best_->gain}) - node.slack;
   std::uint8_t* const open = level.open.marks(bins);
-  if (cells.wide()) {
+  if (cells.wide) {
     choose(level, bins, least, open);
-    level.open.begin(cells, ranks, rows, n, node.values);
+    level.open.begin(cells, ranks, rows, n, node.order != Order::kRanks);
   }
   index_t cut = -1;  // the bin behind which the best cut lies
   for (index_t b = 0; b < bins; ++b) {
-    if (cells.wide() && open[b]) {
+    if (cells.wide && open[b]) {
       const double gain = best_->gain;
       const auto of = level.open.of(
           b, [count](index_t c) { return static_cast<index_t>(count[c + 1] - count[c]); });
