@@ -39,11 +39,15 @@ void rank_column(MatrixView<const T> X, index_t f, Keyed<Key>* a, Keyed<Key>* b,
                  std::uint8_t* ranks, index_t bytes) {
   const index_t n = X.rows;
   const auto write = [&](index_t row, std::int32_t rank) {
+    std::uint8_t* const to = ranks + bytes * row;
+    if (rank == kMissing) rank = Ranks::missing(bytes);
     if (bytes == 2) {
-      const auto own = rank == kMissing ? Ranks::kNarrowMissing : static_cast<std::uint16_t>(rank);
-      std::memcpy(ranks + 2 * row, &own, sizeof(own));
+      const auto own = static_cast<std::uint16_t>(rank);
+      std::memcpy(to, &own, 2);
+    } else if (bytes == 3) {
+      for (int k = 0; k < 3; ++k) to[k] = static_cast<std::uint8_t>(rank >> (8 * k));
     } else {
-      std::memcpy(ranks + 4 * row, &rank, sizeof(rank));
+      std::memcpy(to, &rank, 4);
     }
   };
   for (index_t i = 0; i < n; ++i) a[i] = {key_of(X(i, f), 0), static_cast<std::uint32_t>(i)};
@@ -83,9 +87,9 @@ void rank_columns(MatrixView<const T> X, index_t bytes, CubeView<std::uint8_t> r
   if (X.rows >= kMissing) {
     invalid("tree.rank_columns", "X must have fewer than 2**30 rows, got ", X.rows);
   }
-  if (!(bytes == 4 || (bytes == 2 && X.rows <= Ranks::kNarrowMissing))) {
-    invalid("tree.rank_columns", "bytes must be 4, or 2 for up to 65535 rows, got ", bytes, " for ",
-            X.rows, " rows");
+  if (X.rows > Ranks::missing(bytes)) {
+    invalid("tree.rank_columns", "bytes must be 4, or 2 for up to 65535 rows, or 3 for up to ",
+            Ranks::missing(3), ", got ", bytes, " for ", X.rows, " rows");
   }
   if (X.rows == 0) return;
   parallel_for(X.cols, 1 + (index_t{1} << 11) / X.rows, [&](index_t, index_t begin, index_t end) {

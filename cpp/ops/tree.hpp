@@ -26,22 +26,34 @@ inline std::int32_t rank_of_value(float x) {
 }
 inline float value_of_rank(std::int32_t rank) { return std::bit_cast<float>(turned(rank)); }
 
-// Ranks of features, [features, rows], in 2 bytes where these hold them, else in 4: columns then
-// stay in the cache. In 1 byte they number bins. Without data values stand for their ranks.
+// Ranks of features, [features, rows], in 2 or 3 bytes where these hold them, else in 4: columns
+// then stay in the cache. In 1 byte they number bins. Without data values stand for their ranks.
 struct Ranks {
-  static constexpr std::uint16_t kNarrowMissing = 0xFFFF;
-
   const std::uint8_t* data;
   index_t features, rows, bytes;
 
   bool binned() const { return bytes == 1; }
-  template <class R>
+  // The rank of a missing value, above those of all rows but for 4 bytes.
+  static constexpr std::int32_t missing(index_t bytes) {
+    return bytes == 4 ? kMissing : (std::int32_t{1} << (8 * bytes)) - 1;
+  }
+  // Bytes may lie anywhere, and come in the order of the machine; three of them lowest first.
+  template <int bytes>
   static std::int32_t at(const std::uint8_t* column, index_t row) {
-    R rank;  // bytes may lie anywhere
-    std::memcpy(&rank, column + row * static_cast<index_t>(sizeof(R)), sizeof(R));
-    constexpr auto missing =
-        static_cast<R>(sizeof(R) < 4 ? std::numeric_limits<R>::max() : static_cast<R>(kMissing));
-    return rank == missing ? kNoRank : static_cast<std::int32_t>(rank);
+    const std::uint8_t* const own = column + row * bytes;
+    std::int32_t rank;
+    if constexpr (bytes == 4) {
+      std::memcpy(&rank, own, 4);
+    } else if constexpr (bytes == 3) {
+      rank = own[0] | own[1] << 8 | own[2] << 16;
+    } else if constexpr (bytes == 2) {
+      std::uint16_t narrow;
+      std::memcpy(&narrow, own, 2);
+      rank = narrow;
+    } else {
+      rank = *own;
+    }
+    return rank == missing(bytes) ? kNoRank : rank;
   }
 };
 
@@ -90,11 +102,13 @@ struct Field {
     if (by_values()) {
       loop([this, f](index_t row) { return rank_of_value(X_single(row, f)); });
     } else if (ranks.binned()) {
-      loop([own](index_t row) { return Ranks::at<std::uint8_t>(own, row); });
+      loop([own](index_t row) { return Ranks::at<1>(own, row); });
     } else if (ranks.bytes == 2) {
-      loop([own](index_t row) { return Ranks::at<std::uint16_t>(own, row); });
+      loop([own](index_t row) { return Ranks::at<2>(own, row); });
+    } else if (ranks.bytes == 3) {
+      loop([own](index_t row) { return Ranks::at<3>(own, row); });
     } else {
-      loop([own](index_t row) { return Ranks::at<std::int32_t>(own, row); });
+      loop([own](index_t row) { return Ranks::at<4>(own, row); });
     }
   }
   double value(index_t f, index_t row) const {

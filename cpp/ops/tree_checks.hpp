@@ -40,10 +40,10 @@ inline void check_ranks(const Field& f) {
     invalid("tree.grow", "X must have fewer than 2**30 rows, got ", ranks.rows);
   }
   if (f.by_values()) return;
-  if (!(ranks.bytes == 4 || ranks.binned() ||
-        (ranks.bytes == 2 && ranks.rows <= Ranks::kNarrowMissing))) {
-    invalid("tree.grow", "ranks must have 1 or 4 bytes each, or 2 for up to 65535 rows, got ",
-            ranks.bytes, " for ", ranks.rows, " rows");
+  if (!ranks.binned() && (ranks.bytes > 4 || ranks.rows > Ranks::missing(ranks.bytes))) {
+    invalid("tree.grow",
+            "ranks must have 1 or 4 bytes each, or 2 for up to 65535 rows, or 3 for up to ",
+            Ranks::missing(3), ", got ", ranks.bytes, " for ", ranks.rows, " rows");
   }
 }
 

@@ -159,7 +159,7 @@ inline void gather(const Field& f, index_t feature, const std::int32_t* rows, in
 class FeatureSearch {
  public:
   FeatureSearch(const Field& field, const Plot& plot, index_t most)
-      : f_(field), p_(plot), ranks_(static_cast<std::size_t>(most)) {}
+      : f_(field), p_(plot), ranks_(static_cast<std::size_t>(most + 2)) {}
 
   struct Found {
     Split split{kNoGain};
@@ -182,7 +182,7 @@ class FeatureSearch {
     return found;
   }
 
-  // Room for a number of each row, between two searches.
+  // Room for a rank of each row and two more, between two searches.
   std::int32_t* scratch_ranks() { return ranks_.data(); }
 
   // By sums of the rows of the node, if they are given; else by a walker.
@@ -236,7 +236,7 @@ class FeatureSearch {
 
  private:
   Order order_of(index_t feature) const {
-    if (!f_.by_values()) return Order::kRanks;
+    if (!f_.by_values() || f_.rule.random || f_.of_levels(feature)) return Order::kRanks;
     return f_.whole[static_cast<std::size_t>(feature)] ? Order::kWhole : Order::kValues;
   }
 

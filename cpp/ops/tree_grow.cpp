@@ -21,15 +21,12 @@ namespace {
 // A node with more rows times features is searched by several threads, a feature each. So many
 // features start from the best gain of those before, at any number of threads.
 constexpr index_t kManyEntries = index_t{1} << 17, kTogether = 8;
+// Fewer rows are looked at feature by feature.
+constexpr index_t kPanelRows = 512;
 // Trees up to this size grow on one thread each, about 200 ms.
 constexpr index_t kWholeTree = index_t{1} << 22;
 // Subtrees of this size are tasks.
 constexpr index_t kFewestEntries = index_t{1} << 13, kMostEntries = index_t{1} << 20;
-
-template <class V>
-V* as(double* numbers) {
-  return reinterpret_cast<V*>(numbers);
-}
 
 // Nodes of a tree, or of a part of one.
 class Grower : public Growth {
@@ -43,8 +40,11 @@ class Grower : public Growth {
     const Rule& r = field.rule;
     idle_.push_back(searcher());
     const bool pairs = plot.by_sums && !plot.by_units && !plot.by_numbers;
-    const index_t moved = pairs ? 2 * most : (most / 2 + 1) * std::max<index_t>(1, field.y.cols);
-    moved_ = Workspace<double>(static_cast<std::size_t>(moved));
+    const bool wide = field.y.cols > 1;
+    // What is set aside of one number a row has room where ranks of the node were.
+    if (pairs || wide)
+      moved_ = Workspace<double>(
+          static_cast<std::size_t>(pairs ? 2 * most : (most / 2 + 1) * field.y.cols));
     if (pairs) each_ = reinterpret_cast<Pair*>(moved_.data());
     width_ = field.y.cols;
     if (!field.classes.empty()) {
@@ -173,21 +173,17 @@ class Grower : public Growth {
       built.beside[0] = row_of(last, true);
       built.beside[1] = first == kNoRank ? kMissing : row_of(first, false);
     }
-    const Moved<std::int32_t> of_rows{rows, ranks};
-    double* const other = moved_.data();
+    divide(rows, n, left);
     if (p_.by_units) {
-      divide(n, left, of_rows, Moved<Units>{p_.units.data() + node.start, as<Units>(other)});
+      divide(p_.units.data() + node.start, n, left);
     } else if (p_.by_marks) {
-      divide(n, left, of_rows, Moved<Mark>{p_.marks.data() + node.start, as<Mark>(other)});
+      divide(p_.marks.data() + node.start, n, left);
     } else if (outputs == 1) {
-      divide(n, left, of_rows, Moved<double>{p_.y.data() + node.start, other});
+      divide(p_.y.data() + node.start, n, left);
     } else {
-      divide(n, left, of_rows);
       divide_wide(p_.y.data() + node.start * outputs, n, left, outputs);
     }
-    if (!p_.targets.weight.empty()) {
-      divide(n, left, Moved<double>{p_.weight.data() + node.start, other});
-    }
+    if (!p_.targets.weight.empty()) divide(p_.weight.data() + node.start, n, left);
     const index_t middle_of = node.start + left, depth = node.depth + 1;
     double low[2] = {node.low, node.low}, high[2] = {node.high, node.high};
     if (!f_.monotonic.empty()) {
@@ -338,6 +334,7 @@ class Grower : public Growth {
         node.split = found.split;
       }
     };
+    if (panelled_ && n >= kPanelRows) return look_in_panels(node, take);
     if (n * count <= kManyEntries) {
       for (index_t i = 0; i < count; ++i) {
         take(find_in(*idle_.front(), node, features[i], node.split.gain));
@@ -346,7 +343,6 @@ class Grower : public Growth {
       }
       return varies;
     }
-    if (panelled_) return look_in_panels(node, take);
     for (index_t first = 0; first < count; first += kTogether) {
       const double floor = node.split.gain;
       FeatureSearch::Found found[kTogether];
@@ -525,46 +521,32 @@ class Grower : public Growth {
     }
   }
 
-  // What of a node is moved, and room for half of it and one more.
-  template <class V>
-  struct Moved {
-    V *given, *other;
-
-    void move(index_t from, index_t to, index_t aside) const {
-      const V value = given[from];
-      given[to] = value;
-      other[aside] = value;
-    }
-    void put_back(index_t aside, index_t to, bool turned) const {
-      if (turned) {
-        std::reverse_copy(other, other + aside, given + to);
-      } else {
-        std::copy_n(other, aside, given + to);
-      }
-    }
-  };
-
   // What goes left first, in order. The smaller side is set aside; each is written to both sides
   // and kept on one: which is hard to predict.
-  template <class... V>
-  void divide(index_t n, index_t left, Moved<V>... arrays) const {
+  template <class V>
+  void divide(V* given, index_t n, index_t left) const {
     const std::uint8_t* const goes = sides_.data();
-    const bool turned = 2 * left < n;
+    V* const other = reinterpret_cast<V*>(scratch_ranks());
     index_t aside = 0;
-    if (!turned) {
+    if (2 * left >= n) {
       for (index_t j = 0, to = 0; j < n; ++j) {
-        (arrays.move(j, to, aside), ...);
+        const V value = given[j];
+        given[to] = value;
+        other[aside] = value;
         to += goes[j];
         aside += 1 - goes[j];
       }
-    } else {
-      for (index_t j = n, to = n; j-- > 0;) {
-        (arrays.move(j, to - 1, aside), ...);
-        to -= 1 - goes[j];
-        aside += goes[j];
-      }
+      std::copy_n(other, aside, given + left);
+      return;
     }
-    (arrays.put_back(aside, turned ? 0 : left, turned), ...);
+    for (index_t j = n, to = n; j-- > 0;) {
+      const V value = given[j];
+      given[to - 1] = value;
+      other[aside] = value;
+      to -= 1 - goes[j];
+      aside += goes[j];
+    }
+    std::reverse_copy(other, other + aside, given);
   }
 
   // The same of `width` numbers a row.

@@ -10,7 +10,7 @@
 
 namespace kernelmill::tree {
 
-// Puts the rows of open bins side by side, bin after bin: of as many bins at once as have a quarter
+// Puts the rows of open bins side by side, bin after bin: of as many bins at once as have an eighth
 // of all rows, so that they take little memory even where every bin is open.
 template <class Row>
 class OpenBins {
@@ -66,7 +66,7 @@ class OpenBins {
 
   template <class Count>
   void gather(index_t b, const Count& count_of) {
-    const index_t most = std::max(kFewRows, n_ / 4), bins = bins_->count;
+    const index_t most = std::max(kFewRows, n_ / 8), bins = bins_->count;
     std::fill_n(now_.data(), bins, std::uint8_t{0});
     index_t rows = 0;
     for (end_ = b; end_ < bins; ++end_) {

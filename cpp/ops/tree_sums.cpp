@@ -11,6 +11,11 @@ namespace {
 
 constexpr int kFewestBits = 4, kMostBits = 9;
 
+int bits_of(index_t rows) {
+  return std::clamp(static_cast<int>(std::bit_width(static_cast<std::uint64_t>(rows))) - 3,
+                    kFewestBits, kMostBits);
+}
+
 // Calls `at(w, s)` for the corners, but its ends, of a bin whose rows add up to `own` and behind
 // which w and s are left; `up` and `down` are the inverses of the largest and of the least y.
 template <class At>
@@ -144,10 +149,11 @@ template <class Row>
 void SumSearch<Row>::outlook(const SumNode& node, const Panel& panel, const Row* rows,
                              Outlook* to) {
   node_ = &node;
-  constexpr auto kStride = static_cast<index_t>((1 << kMostBits) + 1);
-  Level& level = level_of(0, kStride, kPanel);
+  const int bits = bits_of(panel.n);
+  const index_t stride = (index_t{1} << bits) + 1;
+  Level& level = level_of(0, stride, kPanel);
   SumOf<Row>* const bin = level.bins.data();
-  std::fill_n(bin, kPanel * kStride, SumOf<Row>{});
+  std::fill_n(bin, kPanel * stride, SumOf<Row>{});
   struct {
     index_t feature, count;
     float origin, scale;
@@ -156,7 +162,7 @@ void SumSearch<Row>::outlook(const SumNode& node, const Panel& panel, const Row*
   index_t some = -1;  // a feature with bins
   for (index_t k = 0; k < panel.features; ++k) {
     const Range& range = panel.ranges[k];
-    const Bins cells(rank_of_value(range.low), rank_of_value(range.high), kMostBits,
+    const Bins cells(rank_of_value(range.low), rank_of_value(range.high), bits,
                      panel.whole[k] != 0 ? Order::kWhole : Order::kValues);
     cut[k] = {k, cells.count, cells.origin(), cells.scale(), cells.wide};
     // Equal values and those that are no numbers, or too close, have no bins.
@@ -176,14 +182,14 @@ void SumSearch<Row>::outlook(const SumNode& node, const Panel& panel, const Row*
     const auto row = node.read(rows[i]);
     for (index_t k = 0; k < kPanel; ++k) {
       const float at = (x[cut[k].feature] - cut[k].origin) * cut[k].scale;
-      bin[k * kStride + static_cast<std::int32_t>(at)].add(row);
+      bin[k * stride + static_cast<std::int32_t>(at)].add(row);
     }
   }
   const double up = node.high > 0 ? 1 / node.high : 0, down = node.low < 0 ? 1 / node.low : 0;
   const double scale = node.scale / node.W;
   for (index_t k = 0; k < panel.features; ++k) {
     if (to[k].most != 0) continue;
-    const SumOf<Row>* const own = bin + k * kStride;
+    const SumOf<Row>* const own = bin + k * stride;
     to[k].top = to[k].most = sum_up(level, own, cut[k].count, {0, 0, 0, 0});
     double most = -1;
     for (index_t b = 0; b < cut[k].count && cut[k].wide; ++b) {
@@ -210,10 +216,8 @@ void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const 
     return;
   }
   const SumNode node = *node_;
-  const int bits = std::clamp(static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n))) - 3,
-                              kFewestBits, kMostBits);
   // Equal widths of outliers leave most rows in one bin, which is then cut by shares of the bits.
-  const Bins cells(lo, hi, bits, depth % 2 == 0 ? node.order : Order::kRanks);
+  const Bins cells(lo, hi, bits_of(n), depth % 2 == 0 ? node.order : Order::kRanks);
   const index_t bins = cells.count;
   Level& level = level_of(depth, bins, 1);
   SumOf<Row>* const bin = level.bins.data();

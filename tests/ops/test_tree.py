@@ -163,6 +163,18 @@ def grow():
         rule = tree.rule_of(tree.SQUARED, random=random)
         args, bounds = growing(X, y, None, (), rule, 3, ranks=4)
         yield Case(f"neighbours {random}", args, bounds=bounds, updated=UPDATED)
+    # Values of float32 that stand for their ranks, and ranks of three bytes.
+    for criterion, classes, outputs, alpha in RULES:
+        X = rows_of(40, 3, seed=40)
+        y = targets_for(criterion, classes, outputs, 40, rng)
+        weight = rng.integers(0, 1024, (2, 40)) / 512 if outputs == 1 else None
+        rule = tree.rule_of(criterion, alpha=alpha, max_depth=3)
+        for ranks, own in ((None, X.astype(np.float32)), (3, X)):
+            args, bounds = growing(
+                own, y, weight, classes, rule, 1 if weight is None else 2, ranks=ranks
+            )
+            words = f"{ranks} bytes {tree.CRITERIA[criterion]} {classes} {outputs} {alpha}"
+            yield Case(words, args, bounds=bounds, updated=UPDATED)
     # Ranks of bins, some of them without rows.
     for n, (criterion, classes, outputs, alpha) in itertools.product(
         (30, 90), (RULES[0], RULES[1], RULES[3], RULES[5], RULES[10])
@@ -341,15 +353,72 @@ def test_refusals_of_ranks():
     X, y = rows_of(20, 2), np.arange(20.0)[:, None]
     args = growing(X, y, None, (), tree.rule_of(tree.SQUARED))[0]
     for op in (tree.grow, tree.grow.specification):
-        with pytest.raises(ValueError, match="ranks must be given for cuts that are not drawn"):
+        with pytest.raises(
+            ValueError, match="ranks must be given for cuts of float64 that are not"
+        ):
             op(X, None, *args[2:])
-        with pytest.raises(ValueError, match=r"must have 1 or 4 bytes each, or 2 .* got 3 for 20"):
-            op(X, np.zeros((2, 20, 3), np.uint8), *args[2:])
+        with pytest.raises(ValueError, match=r"must have 1 or 4 bytes each, or 2 .* got 5 for 20"):
+            op(X, np.zeros((2, 20, 5), np.uint8), *args[2:])
     many = np.zeros((65_536, 1), np.float32)
     for op in (tree.rank_columns, tree.rank_columns.specification):
         with pytest.raises(ValueError, match=r"bytes must be 4, or 2 .* got 2 for 65536 rows"):
             op(many, 2)
         assert op(many[1:], 2).shape == (1, 65_535, 2)
+
+
+def sorts_of_values(rng, n):
+    """Columns whose values lie in all sorts of ways, and the name of each sort."""
+    gauss = rng.normal(size=(n, 3))
+    yield "usual", gauss
+    yield "integers", rng.integers(-3, 12, (n, 3))
+    yield "many integers", rng.integers(-5000, 5000, (n, 3))
+    yield "two values", rng.integers(0, 2, (n, 3))
+    yield "two fractions", np.where(rng.random((n, 3)) < 0.3, 0.1, 0.7)
+    yield "outliers", rng.standard_cauchy((n, 3))
+    yield "many scales", np.exp(12 * rng.normal(size=(n, 3)))
+    yield "mostly zero", gauss * (rng.random((n, 3)) < 0.1)
+    yield "beyond the range", gauss * 1e38  # differences overflow
+    yield "no normal numbers", gauss * 1e-40
+    yield "both zeros", np.where(gauss < 0, -0.0, 0.0) + (gauss > 1.5)
+    yield "one constant", gauss * [1, 0, 1]
+    gaps = rng.random((n, 3))
+    yield "missing", np.where(gaps < 0.2, np.nan, gauss)
+    yield "infinite", np.where(gaps < 0.02, np.inf, np.where(gaps > 0.98, -np.inf, gauss))
+
+
+@pytest.mark.parametrize("n", [60, 700, 4000])
+def test_values_stand_for_their_ranks(n):
+    """Trees of float32 rows without ranks have the bits of those with ranks of any width."""
+    rng = np.random.default_rng(n)
+    none = np.zeros(0, np.int64)
+    for name, columns in sorts_of_values(rng, n):
+        with np.errstate(over="ignore"):
+            X = columns.astype(np.float32)
+        order = np.argsort(np.argsort(np.nan_to_num(X[:, 0], posinf=9, neginf=-9), kind="stable"))
+        signal = order / n + (rng.random(n) < 0.3)
+        for criterion, count in (
+            (tree.GINI, 2), (tree.GINI, 3), (tree.GINI, 12), (tree.ENTROPY, 2), (tree.SQUARED, 0)
+        ):  # fmt: skip
+            classes = np.array([count]) if count else none
+            y = (np.floor(signal / 1.3 * count) if count else signal + rng.normal(size=n))[:, None]
+            y = np.clip(y, 0, count - 1) if count else y
+            for weight in (None, rng.integers(1, 99, (1, n)) / 64):
+                rule = tree.rule_of(criterion, max_depth=6, min_leaf=2)
+                trees = []
+                for width in (None, 3, 4):
+                    room = growing(X, y, None, (), rule)[0][9:]
+                    if count:
+                        room = (*room[:2], np.zeros((1, 2 * n, count)), room[3])
+                        room = (room[0], room[1], room[2][:, : room[0].shape[1]].copy(), room[3])
+                    ranks = width and tree.rank_columns(X, width)
+                    size = tree.grow(
+                        X, ranks, y, weight, classes, rule, None, None, np.zeros(1, int), *room
+                    )[0]
+                    trees.append([part[0, :size] for part in room[:3]])
+                for other in trees[1:]:
+                    for a, b in zip(trees[0], other, strict=True):
+                        np.testing.assert_array_equal(a, b, err_msg=f"{name} {criterion} {count}")
+                assert len(trees[0][0]) > 1, name
 
 
 def test_shapley_values_by_all_orders():

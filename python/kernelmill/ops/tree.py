@@ -3,8 +3,9 @@
 Symbols: n rows, d features, o outputs, t trees, v nodes of room for a tree. Growth sees a feature
 through the ranks of its values: ``ranks[f, i]`` counts the different values of feature f below
 that of row i. So only the order of a feature decides, and trees of a forest share what is computed
-once. Ranks are unsigned integers of 2 or 4 bytes, in the byte order of the machine; those of NaN
-are 65535 or `MISSING`. In 1 byte they number bins of adjacent values, and those of NaN are 255.
+once. Ranks are unsigned integers of 2 or 4 bytes, in the byte order of the machine, or of 3, the
+lowest first; those of NaN are 65535, `MISSING` or 2**24 - 1. In 1 byte they number bins of adjacent
+values, and those of NaN are 255.
 
 ``rule`` holds the criterion and the limits, by `rule_of`. The criterion is an index into
 `CRITERIA`; alpha is the level of a quantile. ``classes[k]`` is the number of classes of output k;
@@ -31,11 +32,11 @@ from .tree_growth import Growing, clipped
 from .tree_walks import CATEGORY, MISSING, NODE
 
 __all__ = [
-    "CATEGORY", "CRITERIA", "ENTROPY", "GINI", "MISSING", "NARROW", "NODE", "POISSON", "QUANTILE",
-    "SQUARED",
+    "CATEGORY", "CRITERIA", "ENTROPY", "GINI", "MISSING", "NODE", "POISSON", "QUANTILE", "SQUARED",
 ]  # fmt: skip
 
-NARROW = 0xFFFF  # rank of NaN in 2 bytes, and the most rows whose ranks fit
+# Ranks of NaN by the number of bytes, and the most rows whose ranks fit.
+_NONE = {2: 2**16 - 1, 3: 2**24 - 1, 4: MISSING}
 
 _HOST = "exact trees grow on the CPU"
 
@@ -112,7 +113,7 @@ def rank_columns(X: np.ndarray, bytes: int) -> np.ndarray:
     X : ndarray of shape (n, d), float32 or float64
         Rows, any strides.
     bytes : int
-        Of a rank: 4, or 2 for up to 65535 rows.
+        Of a rank: 4, or 2 for up to 65535 rows, or 3 for up to 16777215.
 
     Returns
     -------
@@ -138,16 +139,17 @@ def rank_columns(X: np.ndarray, bytes: int) -> np.ndarray:
     n, d = X.shape
     if n >= MISSING:
         raise ValueError(f"tree.rank_columns: X must have fewer than 2**30 rows, got {n}")
-    if not (bytes == 4 or (bytes == 2 and n <= NARROW)):
+    if n > _NONE[bytes]:
         raise ValueError(
-            f"tree.rank_columns: bytes must be 4, or 2 for up to 65535 rows, got {bytes} for {n} "
-            "rows"
+            "tree.rank_columns: bytes must be 4, or 2 for up to 65535 rows, or 3 for up to "
+            f"16777215, got {bytes} for {n} rows"
         )
-    narrow = bytes == 2
-    ranks = np.full((d, n, 1), NARROW if narrow else MISSING, np.uint16 if narrow else np.uint32)
+    ranks = np.full((d, n, 1), _NONE[bytes], np.uint16 if bytes == 2 else np.uint32)
     for f in range(d):
         present = ~np.isnan(X[:, f])
         ranks[f, present, 0] = np.unique(X[present, f], return_inverse=True)[1]
+    if bytes == 3:
+        return np.ascontiguousarray(ranks.astype("<u4").view(np.uint8)[:, :, :3])
     return ranks.view(np.uint8)
 
 
@@ -162,15 +164,15 @@ def bytes_of_ranks(n: int) -> int:
     Returns
     -------
     bytes : int
-        2 or 4.
+        2, 3 or 4.
 
     Examples
     --------
     >>> from kernelmill.ops import tree
-    >>> tree.bytes_of_ranks(65_535), tree.bytes_of_ranks(65_536)
-    (2, 4)
+    >>> tree.bytes_of_ranks(65_535), tree.bytes_of_ranks(65_536), tree.bytes_of_ranks(2**24)
+    (2, 3, 4)
     """
-    return 2 if n <= NARROW else 4
+    return next((bytes for bytes, most in _NONE.items() if n <= most), 4)
 
 
 @op(
@@ -202,7 +204,7 @@ def grow(
     X : ndarray of shape (n, d), float32 or float64
         Rows, any strides. Growth reads thresholds and codes there.
     ranks : ndarray of shape (d, n, b), uint8, or None
-        What `rank_columns` gave for X, with b of 2 or 4. Drawn cuts need none, nor do float32
+        What `rank_columns` gave for X, with b of 2, 3 or 4. Drawn cuts need none, nor do float32
         values, whose own order then serves. With b = 1 bins that rise with the value, all cuts then
         lying between bins.
     y : ndarray of shape (n, o), float64
@@ -293,10 +295,10 @@ def grow(
                 "tree.grow: ranks must be given for cuts of float64 that are not drawn, got none"
             )
         ranks = rank_columns.specification(X, 4)
-    if not (ranks.shape[2] in (1, 4) or (ranks.shape[2] == 2 and len(X) <= NARROW)):
+    if ranks.shape[2] != 1 and len(X) > _NONE.get(ranks.shape[2], 0):
         raise ValueError(
-            "tree.grow: ranks must have 1 or 4 bytes each, or 2 for up to 65535 rows, got "
-            f"{ranks.shape[2]} for {len(X)} rows"
+            "tree.grow: ranks must have 1 or 4 bytes each, or 2 for up to 65535 rows, or 3 for up "
+            f"to 16777215, got {ranks.shape[2]} for {len(X)} rows"
         )
     sizes = np.zeros(len(seeds), np.int64)
     for t, seed in enumerate(seeds):
@@ -356,9 +358,13 @@ def _check_targets(y: np.ndarray, classes: np.ndarray, width: int) -> None:
 def _whole(ranks: np.ndarray) -> np.ndarray:
     """Ranks as int32, `MISSING` for NaN."""
     size = ranks.shape[2]
-    own = np.ascontiguousarray(ranks).view(f"u{size}")[:, :, 0].astype(np.int32)
-    none = MISSING if size == 4 else 2 ** (8 * size) - 1
-    return np.where(own == none, np.int32(MISSING), own)
+    if size == 3:
+        wide = np.zeros((*ranks.shape[:2], 4), np.uint8)
+        wide[:, :, :3] = ranks
+        own = wide.view("<u4")[:, :, 0].astype(np.int32)
+    else:
+        own = np.ascontiguousarray(ranks).view(f"u{size}")[:, :, 0].astype(np.int32)
+    return np.where(own == _NONE.get(size, 255), np.int32(MISSING), own)
 
 
 def _check_levels(X: np.ndarray, categorical: np.ndarray | None) -> None:
