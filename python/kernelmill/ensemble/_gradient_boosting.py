@@ -18,7 +18,7 @@ from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import check_count, hold_out
 from kernelmill.ensemble._as_sequence import AsSequence
-from kernelmill.ensemble._gradient_losses import loss_of
+from kernelmill.ensemble._gradient_losses import blocks, loss_of
 from kernelmill.ensemble._trees import Trees, cut_back, joined, set_before
 from kernelmill.ops import tree as ops
 from kernelmill.tree import _base
@@ -272,17 +272,18 @@ class GradientBoosting(AsSequence, Estimator):
                 grown = grow(gradient[:, k], w, int(draws.integers(2**31)))
                 if not k:  # not before a tree has grown: memory is highest while it does
                     after = raw.copy()
-                nodes = ops.apply(X, grown.nodes, _ROOT, grown.sides)[:, 0]
+                leaf, at = _leaves_of(grown, X), _leaf_nodes(grown)
                 if loss.leaves is not None:
-                    leaf, count = _leaves_of(grown, nodes)
-                    values = loss.leaves(y, raw, gradient, w, k, leaf, count)
-                    grown.value[_leaf_nodes(grown), 0] = values
-                after[:, k] += (self.learning_rate * grown.value[:, 0])[nodes]
+                    values = loss.leaves(y, raw, gradient, w, k, leaf, len(at))
+                    grown.value[at, 0] = values
+                step = self.learning_rate * grown.value[at, 0]
+                for own in blocks(n):
+                    after[own, k] += step[leaf[own]]
                 trees.append(grown)
-            del gradient, nodes
+            del gradient, leaf
             field.y = after[:0]
             train = w if inside is None else w[inside]
-            own = (y, after) if inside is None else (y[inside], after[inside])
+            seen = (y, after) if inside is None else (y[inside], after[inside])
             outside = state.outside
             if inside is not None:
                 out = ~inside
@@ -298,7 +299,7 @@ class GradientBoosting(AsSequence, Estimator):
                 for k, grown in enumerate(trees):
                     add(grown, held[0], kept, k)
                 losses = (*losses, loss.of(held[1], kept, held[2]))
-            score = loss.of(*own, train)
+            score = loss.of(*seen, train)
             step = _State(
                 (*state.stages, tuple(trees)), after, kept, (*state.scores, score), losses, outside
             )
@@ -473,10 +474,13 @@ class GradientBoosting(AsSequence, Estimator):
         return leaves
 
 
-def _leaves_of(grown: Grown, nodes: np.ndarray) -> tuple[np.ndarray, int]:
-    """The number among leaves of the leaf of each row, and how many there are."""
+def _leaves_of(grown: Grown, X: np.ndarray) -> np.ndarray:
+    """The number among leaves of the leaf of each row."""
     right = grown.nodes.view(ops.NODE).reshape(-1)["right"]
-    return right[nodes].astype(np.int64), (len(right) + 1) // 2
+    leaf = np.empty(len(X), np.min_scalar_type(len(right)))
+    for own in blocks(len(X)):
+        leaf[own] = right[ops.apply(X[own], grown.nodes, _ROOT, grown.sides)[:, 0]]
+    return leaf
 
 
 def _leaf_nodes(grown: Grown) -> np.ndarray:

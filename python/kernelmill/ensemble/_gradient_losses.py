@@ -5,6 +5,7 @@ Raw predictions are (n, k), with one column but for three or more classes. Weigh
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,12 @@ from scipy.special import expit, logsumexp, softmax
 from kernelmill._estimator._targets import exponent_of, exponent_of_squares
 
 _TIE = 2.0**-40  # sums of weights are rounded
+_BLOCK = 1 << 14  # rows whose losses, curvatures and leaves are computed at once: 128 KB each
+
+
+def blocks(n: int) -> Iterator[slice]:
+    """Rows that are taken at once."""
+    return (slice(i, min(n, i + _BLOCK)) for i in range(0, n, _BLOCK))
 
 
 def quantiles_of_groups(
@@ -63,10 +70,6 @@ class Loss:
         """Look at the targets before all else."""
         self._exponent = exponent_of(y)
 
-    def _mean(self, loss: np.ndarray, w: np.ndarray) -> float:
-        """Of squares of errors so divided, undone as far as float64 can hold all of them."""
-        return float(np.ldexp(np.average(loss, weights=w), exponent_of_squares(self._exponent)))
-
     def base(self, y: np.ndarray, w: np.ndarray) -> np.ndarray:
         """The best constant, (k,)."""
         origin = y[0]
@@ -82,9 +85,16 @@ class Loss:
 
     def of(self, y: np.ndarray, raw: np.ndarray, w: np.ndarray) -> float:
         """Mean loss."""
-        off = y - raw[:, 0]
-        np.ldexp(off, -self._exponent, out=off)
-        return self._mean(np.square(off, out=off), w)
+        total = mass = 0.0
+        for own in blocks(len(y)):
+            total += float((self._each(y[own], raw[own]) * w[own]).sum())
+            mass += float(w[own].sum())
+        # Undone as far as float64 can hold all of them.
+        return float(np.ldexp(total / mass, exponent_of_squares(self._exponent)))
+
+    def _each(self, y: np.ndarray, raw: np.ndarray) -> np.ndarray:
+        """The loss of each row, (n,); squares of errors divided by the power of 2."""
+        return np.square(np.ldexp(y - raw[:, 0], -self._exponent))
 
 
 class Absolute(Loss):
@@ -99,8 +109,11 @@ class Absolute(Loss):
     def leaves(self, y, raw, gradient, w, k, leaf, count):
         return quantiles_of_groups(y - raw[:, 0], w, leaf, count, 0.5)
 
-    def of(self, y, raw, w):
-        return float(np.average(np.abs(y - raw[:, 0]), weights=w))
+    def measure(self, y):
+        pass  # no squares
+
+    def _each(self, y, raw):
+        return np.abs(y - raw[:, 0])
 
 
 class Quantile(Absolute):
@@ -119,10 +132,9 @@ class Quantile(Absolute):
     def leaves(self, y, raw, gradient, w, k, leaf, count):
         return quantiles_of_groups(y - raw[:, 0], w, leaf, count, self._level)
 
-    def of(self, y, raw, w):
+    def _each(self, y, raw):
         over = y - raw[:, 0]
-        loss = np.where(over > 0, self._level * over, (self._level - 1) * over)
-        return float(np.average(loss, weights=w))
+        return np.where(over > 0, self._level * over, (self._level - 1) * over)
 
 
 class Huber(Loss):
@@ -130,7 +142,7 @@ class Huber(Loss):
 
     def __init__(self, level: float) -> None:
         self._level = level
-        self._delta = 0.0  # of the last gradient
+        self._delta = self._bend = 0.0  # of the last gradient, and of a mean loss
 
     def base(self, y, w):
         return quantiles_of_groups(y, w, np.zeros(len(y), np.int64), 1, 0.5)
@@ -150,10 +162,13 @@ class Huber(Loss):
         return median + _means(rest, w, leaf, count)
 
     def of(self, y, raw, w):
-        off = np.abs(y - raw[:, 0])
-        delta = self._delta or self._scale(off, w)
-        off, delta = np.ldexp(off, -self._exponent), np.ldexp(delta, -self._exponent)
-        return self._mean(np.where(off <= delta, off**2 / 2, delta * (off - delta / 2)), w)
+        self._bend = self._delta or self._scale(y - raw[:, 0], w)
+        return super().of(y, raw, w)
+
+    def _each(self, y, raw):
+        off = np.ldexp(np.abs(y - raw[:, 0]), -self._exponent)
+        delta = np.ldexp(self._bend, -self._exponent)
+        return np.where(off <= delta, off**2 / 2, delta * (off - delta / 2))
 
 
 class Logistic(Loss):
@@ -163,16 +178,23 @@ class Logistic(Loss):
         p = np.average(y, weights=w)
         return np.array([np.log(p) - np.log1p(-p)])
 
+    def measure(self, y):
+        pass  # no squares
+
     def gradient(self, y, raw, w):
-        return y[:, None] - expit(raw)
+        out = expit(raw)
+        return np.subtract(y[:, None], out, out=out)
 
     def leaves(self, y, raw, gradient, w, k, leaf, count):
-        p = expit(raw[:, 0])
-        return _newton(gradient[:, 0], p * (1 - p), w, leaf, count)
+        def parts(own: slice) -> tuple[np.ndarray, np.ndarray]:
+            p = expit(raw[own, 0])
+            return gradient[own, 0], p * (1 - p)
 
-    def of(self, y, raw, w):
+        return _newton(parts, w, leaf, count)
+
+    def _each(self, y, raw):
         f = raw[:, 0]
-        return float(np.average(np.logaddexp(0, f) - y * f, weights=w)) * 2
+        return 2 * (np.logaddexp(0, f) - y * f)
 
 
 class Multinomial(Loss):
@@ -192,16 +214,17 @@ class Multinomial(Loss):
         return gradient
 
     def leaves(self, y, raw, gradient, w, k, leaf, count):
-        p = softmax(raw, axis=1)[:, k]
-        step = _newton(gradient[:, k], p * (1 - p), w, leaf, count)
-        return step * (self.columns - 1) / self.columns
+        def parts(own: slice) -> tuple[np.ndarray, np.ndarray]:
+            p = softmax(raw[own], axis=1)[:, k]
+            return gradient[own, k], p * (1 - p)
 
-    def of(self, y, raw, w):
-        own = raw[np.arange(len(y)), y.astype(np.int64)]
-        return float(np.average(logsumexp(raw, axis=1) - own, weights=w))
+        return _newton(parts, w, leaf, count) * (self.columns - 1) / self.columns
+
+    def _each(self, y, raw):
+        return logsumexp(raw, axis=1) - raw[np.arange(len(y)), y.astype(np.int64)]
 
 
-class Exponential(Loss):
+class Exponential(Logistic):
     """Two classes, y in {0, 1}: the loss of AdaBoost."""
 
     def base(self, y, w):
@@ -213,10 +236,10 @@ class Exponential(Loss):
         return (sign * np.exp(-sign * raw[:, 0]))[:, None]
 
     def leaves(self, y, raw, gradient, w, k, leaf, count):
-        return _newton(gradient[:, 0], np.abs(gradient[:, 0]), w, leaf, count)
+        return _newton(lambda own: (gradient[own, 0], np.abs(gradient[own, 0])), w, leaf, count)
 
-    def of(self, y, raw, w):
-        return float(np.average(np.exp(-(2 * y - 1) * raw[:, 0]), weights=w))
+    def _each(self, y, raw):
+        return np.exp(-(2 * y - 1) * raw[:, 0])
 
 
 def _means(x: np.ndarray, w: np.ndarray, leaf: np.ndarray, count: int) -> np.ndarray:
@@ -225,11 +248,21 @@ def _means(x: np.ndarray, w: np.ndarray, leaf: np.ndarray, count: int) -> np.nda
 
 
 def _newton(
-    g: np.ndarray, h: np.ndarray, w: np.ndarray, leaf: np.ndarray, count: int
+    parts: Callable[[slice], tuple[np.ndarray, np.ndarray]],
+    w: np.ndarray,
+    leaf: np.ndarray,
+    count: int,
 ) -> np.ndarray:
-    """One step of Newton's method in each leaf; none where it has no curvature left."""
-    over, under = np.bincount(leaf, w * g, count), np.bincount(leaf, w * h, count)
-    mass = np.bincount(leaf, w, count)
+    """One step of Newton's method in each leaf; none where it has no curvature left.
+
+    ``parts`` gives minus the gradients and the curvatures of some rows.
+    """
+    over, under, mass = np.zeros((3, count))
+    for own in blocks(len(leaf)):
+        g, h = parts(own)
+        over += np.bincount(leaf[own], w[own] * g, count)
+        under += np.bincount(leaf[own], w[own] * h, count)
+        mass += np.bincount(leaf[own], w[own], count)
     return np.divide(over, under, out=np.zeros(count), where=under > 2.0**-100 * mass)
 
 
