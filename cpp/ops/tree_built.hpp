@@ -81,6 +81,7 @@ struct Growth {
     nodes.swap(Spare::own().nodes);
     values.swap(Spare::own().values);
   }
+  Growth(const Growth&) = default;
   Growth(Growth&&) = default;
   ~Growth() {
     Spare& spare = Spare::own();
@@ -88,8 +89,10 @@ struct Growth {
     keep(values, spare.values);
   }
 
-  // Taken from what grew them.
-  std::unique_ptr<Growth> finished() { return std::make_unique<Growth>(std::move(*this)); }
+  // Taken from what grew them, or copied: what waits to be written then has room for no more than
+  // it holds.
+  std::unique_ptr<Growth> taken() { return std::make_unique<Growth>(std::move(*this)); }
+  std::unique_ptr<Growth> copied() const { return std::make_unique<Growth>(*this); }
 
  private:
   template <class T>

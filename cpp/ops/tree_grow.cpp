@@ -622,7 +622,7 @@ index_t grow_tree(const Field& field, const Grown& grown, index_t tree, bool alo
       const index_t part = std::clamp(plot.n * features / 64, kFewestEntries, kMostEntries);
       top.depth_first(stack, part, alone ? &small : nullptr);
     }
-    return top.finished();
+    return top.taken();
   };
   const std::unique_ptr<Growth> top = whole();
   parts.resize(small.size());
@@ -640,8 +640,9 @@ index_t grow_tree(const Field& field, const Grown& grown, index_t tree, bool alo
       std::vector<Open> own;
       part.open(root.start, root.stop, root.depth, root.key, root.low, root.high, own);
       part.depth_first(own, 0, nullptr);
+      std::unique_ptr<Growth> made = part.copied();
       const std::lock_guard lock(writing);
-      parts[i] = part.finished();
+      parts[i] = std::move(made);
       emission.advance();
     }
   });

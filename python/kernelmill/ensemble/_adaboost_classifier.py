@@ -14,7 +14,7 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Step
-from kernelmill._estimator._targets import check_count, class_labels
+from kernelmill._estimator._targets import check_count, class_labels, coded
 from kernelmill.ensemble._adaboost import PARAMETERS, THERE, AdaBoost, State
 from kernelmill.tree import DecisionTreeClassifier
 
@@ -123,11 +123,8 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
         self._refuse_device(rows.X, THERE)
         labels = class_labels(y, owner)
         check_count(labels, rows.count, owner)
-        self.classes_ = np.unique(labels)
+        self.classes_, codes = coded(labels, np.int32)
         self.n_classes_ = len(self.classes_)
-        # The inverse of `unique` takes five columns of 8 bytes.
-        codes = np.empty(len(labels), np.min_scalar_type(self.n_classes_))
-        codes[:] = np.searchsorted(self.classes_, labels)
         self._set_estimator()
         if not has_fit_parameter(self.estimator_, "sample_weight"):
             raise ValueError(

@@ -16,9 +16,9 @@ from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Estimator
-from kernelmill._estimator._targets import check_count, hold_out
+from kernelmill._estimator._targets import blocks, check_count, hold_out
 from kernelmill.ensemble._as_sequence import AsSequence
-from kernelmill.ensemble._gradient_losses import blocks, loss_of
+from kernelmill.ensemble._gradient_losses import loss_of
 from kernelmill.ensemble._trees import Trees, cut_back, joined, set_before
 from kernelmill.ops import tree as ops
 from kernelmill.tree import _base

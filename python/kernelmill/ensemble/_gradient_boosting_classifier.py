@@ -9,7 +9,7 @@ from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import ClassifierMixin
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._targets import class_labels
+from kernelmill._estimator._targets import class_labels, coded
 from kernelmill.ensemble import _gradient_words as _words
 from kernelmill.ensemble._gradient_boosting import PARAMETERS, GradientBoosting
 
@@ -74,7 +74,7 @@ class GradientBoostingClassifier(ClassifierMixin, GradientBoosting):
 
     def _targets(self, y: Any, owner: str) -> tuple[np.ndarray, np.ndarray, int]:
         given = class_labels(y, owner)
-        classes, codes = np.unique(given, return_inverse=True)
+        classes, codes = coded(given, np.float64)
         if len(classes) < 2:
             raise ValueError(
                 f"{owner}: y must hold at least 2 classes, got {len(classes)} (y contains 1 class)"
@@ -84,7 +84,7 @@ class GradientBoostingClassifier(ClassifierMixin, GradientBoosting):
                 f"{owner}: loss='exponential' must have 2 classes in y, got {len(classes)}"
             )
         self.classes_, self.n_classes_ = classes, len(classes)
-        return codes.astype(np.float64), given, len(classes)
+        return codes, given, len(classes)
 
     def _raw_of(self, model: Any, X: Any) -> np.ndarray:
         proba = np.clip(model.predict_proba(X), _LEAST, 1 - _LEAST)

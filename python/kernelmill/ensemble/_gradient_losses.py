@@ -5,21 +5,15 @@ Raw predictions are (n, k), with one column but for three or more classes. Weigh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy.special import expit, logsumexp, softmax
 
-from kernelmill._estimator._targets import exponent_of, exponent_of_squares
+from kernelmill._estimator._targets import blocks, exponent_of, exponent_of_squares
 
 _TIE = 2.0**-40  # sums of weights are rounded
-_BLOCK = 1 << 14  # rows whose losses, curvatures and leaves are computed at once: 128 KB each
-
-
-def blocks(n: int) -> Iterator[slice]:
-    """Rows that are taken at once."""
-    return (slice(i, min(n, i + _BLOCK)) for i in range(0, n, _BLOCK))
 
 
 def quantiles_of_groups(

@@ -10,7 +10,7 @@ from sklearn.base import ClassifierMixin
 
 from kernelmill._arrays import namespace, to_host
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._targets import class_labels, weights_by_class
+from kernelmill._estimator._targets import class_labels, coded, weights_by_class
 from kernelmill.ensemble import _hist_base, _hist_words
 from kernelmill.ensemble._hist_base import HistGradientBoosting
 from kernelmill.ensemble._hist_losses import Loss, named
@@ -73,7 +73,7 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
     def _encoded(self, y: Any, owner: str, reset: bool) -> tuple[np.ndarray, np.ndarray]:
         given = class_labels(y, owner)
         if reset:
-            self.classes_, codes = np.unique(given, return_inverse=True)
+            self.classes_, codes = coded(given, np.float64)
             if len(self.classes_) < 2:
                 raise ValueError(f"{owner}: y must hold at least two classes, got 1 class")
         else:
@@ -82,8 +82,8 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
                 raise ValueError(
                     f"{owner}: y must hold known classes only, got {unknown[:5].tolist()}"
                 )
-            codes = np.searchsorted(self.classes_, given)
-        return codes.astype(np.float64), given
+            codes = np.searchsorted(self.classes_, given).astype(np.float64)
+        return codes, given
 
     def _class_weight(self, given: np.ndarray) -> np.ndarray | None:
         if self.class_weight is None:

@@ -11,7 +11,7 @@ from sklearn.tree import DecisionTreeClassifier as Peer
 
 from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._targets import class_labels, weights_by_class
+from kernelmill._estimator._targets import class_labels, coded, weights_by_class
 from kernelmill.ops import tree as ops
 from kernelmill.tree import _base, _words
 from kernelmill.tree._base import DecisionTree, TreeModel
@@ -61,15 +61,13 @@ class ClassTrees(ClassifierMixin, TreeModel):
     def _encoded(self, y: Any, owner: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         given = class_labels(y, owner, multioutput=True)
         columns = given.reshape(len(given), -1)
-        labels = [np.unique(column) for column in columns.T]
-        codes = np.empty(columns.shape)
-        for k, own in enumerate(labels):  # the inverse of `unique` takes five such columns
-            codes[:, k] = np.searchsorted(own, columns[:, k])
+        labels, codes = zip(*(coded(column, np.float64) for column in columns.T), strict=True)
         classes = np.array([len(own) for own in labels], np.int64)
         one = given.ndim == 1
-        self.classes_ = labels[0] if one else labels
+        self.classes_ = labels[0] if one else list(labels)
         self.n_classes_ = int(classes[0]) if one else classes.tolist()
         weights = self._weights_by_class(given, owner)
+        codes = codes[0][:, None] if len(codes) == 1 else np.stack(codes, axis=1)
         return codes, classes, weights
 
     def _weights_by_class(self, y: np.ndarray, owner: str) -> np.ndarray | None:
