@@ -67,16 +67,17 @@ class OpenBins {
   template <class Count>
   void gather(index_t b, const Count& count_of) {
     const index_t most = std::max(kFewRows, n_ / 8), bins = bins_->count;
-    std::fill_n(now_.data(), bins, std::uint8_t{0});
+    std::fill_n(now_.data(), b, std::uint8_t{0});
     index_t rows = 0;
     for (end_ = b; end_ < bins; ++end_) {
       const auto at = static_cast<std::size_t>(end_);
-      if (!open_[at]) continue;
-      const index_t own = count_of(end_);
+      const index_t own = open_[at] != 0 ? count_of(end_) : 0;
       if (rows > 0 && rows + own > most) break;
-      now_[at] = 1;
+      now_[at] = open_[at];
+      place_[at] = static_cast<std::int32_t>(rows);
       rows += own;
     }
+    std::fill_n(now_.data() + end_, bins - end_, std::uint8_t{0});
     if (room_ <= rows) {  // one more: a row is written before it is known to belong
       room_ = rows + 1;
       const auto room = static_cast<std::size_t>(room_);
@@ -92,12 +93,6 @@ class OpenBins {
         count += now_[static_cast<std::size_t>(own)];
       });
       if (distinct_) count = keep_distinct(chosen, count, bin);
-      index_t next = 0;
-      for (index_t k = b; k < end_; ++k) {
-        const auto at = static_cast<std::size_t>(k);
-        place_[at] = static_cast<std::int32_t>(next);
-        if (now_[at]) next += count_of(k);
-      }
       for (index_t c = 0; c < count; ++c) {
         const std::int32_t i = chosen[c], rank = from_ranks_[i];
         const std::int32_t to = place_[static_cast<std::size_t>(bin(rank))]++;

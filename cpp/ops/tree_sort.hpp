@@ -99,7 +99,7 @@ enum class Order { kRanks, kValues, kWhole };
 // have a bin each.
 class Bins {
  public:
-  Bins(std::int32_t lo, std::int32_t hi, int bits, Order order) : lo_(lo) {
+  Bins(std::int32_t lo, std::int32_t hi, int bits, Order order) : lo_(lo), hi_(hi) {
     const std::uint32_t range = static_cast<std::uint32_t>(hi) - static_cast<std::uint32_t>(lo);
     shift_ = std::clamp(static_cast<int>(std::bit_width(range)) - bits, 0, 31);
     count = static_cast<index_t>(range >> shift_) + 1;
@@ -115,7 +115,8 @@ class Bins {
     count = static_cast<index_t>(width * scale) + 1;
   }
 
-  // Calls `visit(i, bin)` for each of n ranks. Bins come in blocks, which are vectors.
+  // Calls `visit(i, bin)` for each of n ranks; the missing have the last bin. Bins come in blocks,
+  // which are vectors.
   template <class Visit>
   void each(const std::int32_t* ranks, index_t n, const Visit& visit) const {
     constexpr index_t kBlock = 128;
@@ -123,7 +124,7 @@ class Bins {
     with([&](const auto& bin) {
       for (index_t first = 0; first < n; first += kBlock) {
         const index_t own = std::min(kBlock, n - first);
-        for (index_t i = 0; i < own; ++i) found[i] = bin(ranks[first + i]);
+        for (index_t i = 0; i < own; ++i) found[i] = bin(std::min(ranks[first + i], hi_));
         for (index_t i = 0; i < own; ++i) visit(first + i, found[i]);
       }
     });
@@ -165,7 +166,7 @@ class Bins {
   bool wide;  // whether a bin may hold several ranks
 
  private:
-  std::int32_t lo_;
+  std::int32_t lo_, hi_;
   int shift_;
   float origin_ = 0, scale_ = 0;
 };
@@ -201,15 +202,14 @@ inline const Keyed<std::int32_t>* sort_ranks(const std::int32_t* ranks, index_t 
   const Bins bins(std::min(lo, hi), hi, bits, order);
   const auto size = static_cast<std::size_t>(bins.count);  // the bin of the missing
   places.assign(size + 2, 0);
-  bins.with([&](const auto& of) {
-    const auto bin = [&](std::int32_t rank) {
-      return rank == kNoRank ? size : static_cast<std::size_t>(of(rank));
-    };
-    for (index_t i = 0; i < n; ++i) ++places[bin(ranks[i]) + 1];
-    for (std::size_t b = 0; b <= size; ++b) places[b + 1] += places[b];
-    for (index_t i = 0; i < n; ++i) {
-      to[places[bin(ranks[i])]++] = {ranks[i], static_cast<std::uint32_t>(i)};
-    }
+  std::uint32_t* const place = places.data();
+  const auto of = [&](index_t i, std::int32_t bin) {
+    return ranks[i] == kNoRank ? size : static_cast<std::size_t>(bin);
+  };
+  bins.each(ranks, n, [&](index_t i, std::int32_t bin) { ++place[of(i, bin) + 1]; });
+  for (std::size_t b = 0; b <= size; ++b) place[b + 1] += place[b];
+  bins.each(ranks, n, [&](index_t i, std::int32_t bin) {
+    to[place[of(i, bin)]++] = {ranks[i], static_cast<std::uint32_t>(i)};
   });
   if (bins.wide) sort_bins(to, places.data(), bins.count);
   return to;

@@ -120,9 +120,9 @@ typename SumSearch<Row>::Level& SumSearch<Row>::level_of(std::size_t depth, inde
 
 // What is left of the cut behind each bin, and the gains of these cuts; the best gain.
 template <class Row>
-double SumSearch<Row>::sum_up(Level& level, const SumOf<Row>* bin, index_t bins,
-                              const Sum& base) const {
-  const SumNode node = *node_;
+[[gnu::always_inline]] inline double SumSearch<Row>::sum_up(const SumNode& node, Level& level,
+                                                            const SumOf<Row>* bin, index_t bins,
+                                                            const Sum& base) {
   double *const after_w = level.w.data(), *const after_s = level.s.data(),
                 *const after_n = level.n.data(), *const gains = level.gains.data();
   Sum left = base;
@@ -146,9 +146,9 @@ double SumSearch<Row>::sum_up(Level& level, const SumOf<Row>* bin, index_t bins,
 }
 
 template <class Row>
-void SumSearch<Row>::outlook(const SumNode& node, const Panel& panel, const Row* rows,
+void SumSearch<Row>::outlook(const SumNode& given, const Panel& panel, const Row* rows,
                              Outlook* to) {
-  node_ = &node;
+  const SumNode node = given;
   const int bits = bits_of(panel.n);
   const index_t stride = (index_t{1} << bits) + 1;
   Level& level = level_of(0, stride, kPanel);
@@ -190,7 +190,7 @@ void SumSearch<Row>::outlook(const SumNode& node, const Panel& panel, const Row*
   for (index_t k = 0; k < panel.features; ++k) {
     if (to[k].most != 0) continue;
     const SumOf<Row>* const own = bin + k * stride;
-    to[k].top = to[k].most = sum_up(level, own, cut[k].count, {0, 0, 0, 0});
+    to[k].top = to[k].most = sum_up(node, level, own, cut[k].count, {0, 0, 0, 0});
     double most = -1;
     for (index_t b = 0; b < cut[k].count && cut[k].wide; ++b) {
       const Sum sum = wide(own[b]);
@@ -229,7 +229,7 @@ void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const 
   std::uint8_t* const open = level.open.marks(bins);
   std::fill_n(bin, bins, SumOf<Row>{});
   cells.each(ranks, n, [&](index_t i, std::int32_t b) { bin[b].add(node.read(rows[i])); });
-  const double top = sum_up(level, bin, bins, base);
+  const double top = sum_up(node, level, bin, bins, base);
   double least = std::max({top, floor_, best_->gain}) - node.slack;
   if (cells.wide) {
     const double up = node.high > 0 ? 1 / node.high : 0, down = node.low < 0 ? 1 / node.low : 0;

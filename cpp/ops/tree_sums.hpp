@@ -196,7 +196,8 @@ class SumSearch {
   };
 
   Level& level_of(std::size_t depth, index_t bins, index_t features);
-  double sum_up(Level& level, const SumOf<Row>* bin, index_t bins, const Sum& base) const;
+  static double sum_up(const SumNode& node, Level& level, const SumOf<Row>* bin, index_t bins,
+                       const Sum& base);
   void search(std::size_t depth, const std::int32_t* ranks, const Row* rows, index_t n, Sum base,
               std::int32_t lo, std::int32_t hi);
   void few(const std::int32_t* ranks, const Row* rows, index_t n, Sum base);
