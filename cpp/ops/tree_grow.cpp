@@ -13,16 +13,11 @@
 #include "ops/tree_built.hpp"
 #include "ops/tree_checks.hpp"
 #include "ops/tree_emission.hpp"
-#include "ops/tree_feature.hpp"
+#include "ops/tree_search.hpp"
 
 namespace kernelmill::tree {
 namespace {
 
-// A node with more rows times features is searched by several threads, a feature each. So many
-// features start from the best gain of those before, at any number of threads.
-constexpr index_t kManyEntries = index_t{1} << 17, kTogether = 8;
-// Fewer rows are looked at feature by feature.
-constexpr index_t kPanelRows = 512;
 // Trees up to this size grow on one thread each, about 200 ms.
 constexpr index_t kWholeTree = index_t{1} << 22;
 // Subtrees of this size are tasks.
@@ -34,26 +29,23 @@ class Grower : public Growth {
   Grower(const Field& field, Plot& plot, index_t most)
       : f_(field),
         p_(plot),
+        search_(field, plot, most, field.rule.max_features > field.ranks.features),
         sides_(static_cast<std::size_t>(most)),
-        most_rows_(most),
         signed_(plot.by_numbers && !field.classes.empty()) {
     const Rule& r = field.rule;
-    idle_.push_back(searcher());
     const bool pairs = plot.by_sums && !plot.by_units && !plot.by_numbers;
     const bool wide = field.y.cols > 1;
     // What is set aside of one number a row has room where ranks of the node were.
     if (pairs || wide)
       moved_ = Workspace<double>(
           static_cast<std::size_t>(pairs ? 2 * most : (most / 2 + 1) * field.y.cols));
-    if (pairs) each_ = reinterpret_cast<Pair*>(moved_.data());
+    if (pairs) sought_.pairs = reinterpret_cast<Pair*>(moved_.data());
     width_ = field.y.cols;
     if (!field.classes.empty()) {
       width_ = 0;
       for (const index_t c : field.classes) width_ += c;
     }
     drawn_ = r.max_features <= field.ranks.features;
-    panelled_ = plot.by_sums && field.by_values() && !field.gaps && !drawn_ &&
-                field.categorical.empty() && field.X_single.col_stride == 1;
     // Vectors that double hold three times what they need when they do; pages unused cost nothing.
     const double leaves =
         std::min(std::exp2(r.max_depth), r.max_leaf_nodes > 0 ? r.max_leaf_nodes : 1e9);
@@ -90,26 +82,26 @@ class Grower : public Growth {
   // The best split of a node; whether there is one.
   bool find(Open& node) {
     const Built& own = nodes[static_cast<std::size_t>(node.node)];
-    value_ = values.data() + node.node * width_;
+    sought_.value = values.data() + node.node * width_;
     if (!f_.monotonic.empty()) {  // what is stored is clipped to bounds
       level_.resize(static_cast<std::size_t>(width_));
       measure(p_.targets, node.start, node.stop, level_.data());
-      value_ = level_.data();
+      sought_.value = level_.data();
     }
-    slack_ = kEqual * own.impurity * own.mass;
-    most_ = p_.by_sums || p_.by_marks ? own.impurity * own.mass : kInfinity;
-    sums_ = {own.mass,
-             p_.by_marks || f_.classes.empty() ? 0.0 : value_[1],
-             static_cast<double>(node.stop - node.start),
-             p_.by_sums && !f_.classes.empty() ? 2.0 : 1.0,
-             0.0,
-             1.0,
-             slack_,
-             least_rows(),
-             p_.min_weight};
+    sought_.slack = kEqual * own.impurity * own.mass;
+    sought_.most = p_.by_sums || p_.by_marks ? own.impurity * own.mass : kInfinity;
+    sought_.sums = {own.mass,
+                    p_.by_marks || f_.classes.empty() ? 0.0 : sought_.value[1],
+                    static_cast<double>(node.stop - node.start),
+                    p_.by_sums && !f_.classes.empty() ? 2.0 : 1.0,
+                    0.0,
+                    1.0,
+                    sought_.slack,
+                    least_rows(),
+                    p_.min_weight};
     if (p_.by_marks) {
-      sums_.tallies = value_;
-      sums_.classes = width_;
+      sought_.sums.tallies = sought_.value;
+      sought_.sums.classes = width_;
     } else if (p_.by_sums && !p_.by_units) {
       describe(node);
     }
@@ -117,7 +109,7 @@ class Grower : public Growth {
     if (drawn_) {
       draw(node);
     } else {
-      look(node, features_.data(), f_.ranks.features);
+      search_.look(node, sought_, features_.data(), f_.ranks.features);
     }
     return node.split.gain > kNoGain && !(p_.min_gain > 0 && node.split.gain < p_.min_gain);
   }
@@ -127,7 +119,7 @@ class Grower : public Growth {
     const Split s = node.split;
     const index_t n = node.stop - node.start, outputs = f_.y.cols;
     std::int32_t* const rows = p_.rows.data() + node.start;
-    std::int32_t* const ranks = scratch_ranks();
+    std::int32_t* const ranks = search_.scratch_ranks();
     index_t left = 0;
     std::uint8_t* const goes = sides_.data();
     Built& built = nodes[static_cast<std::size_t>(node.node)];
@@ -258,28 +250,29 @@ class Grower : public Growth {
     const index_t n = node.stop - node.start;
     const double* const y = p_.y.data() + node.start;
     if (signed_) {
-      sums_.read_classes();
-      if (n <= kTiny) most_ = std::min(most_, best_partition(sums_, y, n));
+      sought_.sums.read_classes();
+      if (n <= kTiny) sought_.most = std::min(sought_.most, best_partition(sought_.sums, y, n));
       return;
     }
     const Targets& t = p_.targets;
     const double* const w = t.weight.empty() ? nullptr : t.weight.data() + node.start;
-    const double center = sums_.center = value_[0];
+    const double center = sought_.sums.center = sought_.value[0];
     double low = 0, high = 0, total = 0;
     for (index_t j = 0; j < n; ++j) {
       const double off = y[j] - center, mass = w == nullptr ? 1.0 : w[j];
       low = std::min(low, off);
       high = std::max(high, off);
       const double s = mass * off;
-      if (each_ != nullptr) each_[j] = {mass, s};
+      if (sought_.pairs != nullptr) sought_.pairs[j] = {mass, s};
       total += s;
     }
-    sums_.T = total;  // not 0: the mean is rounded
-    sums_.low = low;
-    sums_.high = high;
+    sought_.sums.T = total;  // not 0: the mean is rounded
+    sought_.sums.low = low;
+    sought_.sums.high = high;
     if (n > kTiny) return;
-    most_ = std::min(
-        most_, each_ != nullptr ? best_partition(sums_, each_, n) : best_partition(sums_, y, n));
+    sought_.most = std::min(sought_.most, sought_.pairs != nullptr
+                                              ? best_partition(sought_.sums, sought_.pairs, n)
+                                              : best_partition(sought_.sums, y, n));
   }
   double least_rows() const { return std::max(1.0, f_.rule.min_leaf); }
 
@@ -324,177 +317,6 @@ class Grower : public Growth {
     return {pure ? 0.0 : (mass - squares / mass) / mass, mass, pure};
   }
 
-  // The best of some features, the first of equals; whether one of them varies.
-  bool look(Open& node, const index_t* features, index_t count) {
-    const index_t n = node.stop - node.start;
-    bool varies = false;
-    const auto take = [&](const FeatureSearch::Found& found) {
-      varies = varies || found.varies;
-      if (found.split.gain > node.split.gain + slack_) {
-        node.split = found.split;
-      }
-    };
-    if (panelled_ && n >= kPanelRows) return look_in_panels(node, take);
-    if (n * count <= kManyEntries) {
-      for (index_t i = 0; i < count; ++i) {
-        take(find_in(*idle_.front(), node, features[i], node.split.gain));
-        // No other can be better by more than rounding.
-        if (node.split.gain + slack_ / 2 >= most_) break;
-      }
-      return varies;
-    }
-    for (index_t first = 0; first < count; first += kTogether) {
-      const double floor = node.split.gain;
-      FeatureSearch::Found found[kTogether];
-      const index_t together = std::min(kTogether, count - first);
-      parallel_for(together, 1, [&](index_t, index_t begin, index_t end) {
-        std::unique_ptr<Searcher> own = borrow();
-        for (index_t i = begin; i < end; ++i) {
-          found[i] = find_in(*own, node, features[first + i], floor);
-        }
-        const std::lock_guard lock(lending_);
-        idle_.push_back(std::move(own));
-      });
-      for (index_t i = 0; i < together; ++i) take(found[i]);
-      if (node.split.gain + slack_ / 2 >= most_) break;
-    }
-    return varies;
-  }
-
-  // All features of a node, several in one pass over its rows: only those that may hold the best
-  // cut are looked at for themselves.
-  template <class Take>
-  bool look_in_panels(const Open& node, const Take& take) {
-    const index_t d = f_.ranks.features;
-    const std::vector<Range> ranges = ranges_of(node);
-    outlooks_.resize(static_cast<std::size_t>(d));
-    const auto with_one = [&](const auto& work) {
-      return [&, work](index_t, index_t begin, index_t end) {
-        std::unique_ptr<Searcher> own = borrow();
-        work(*own, begin, end);
-        const std::lock_guard lock(lending_);
-        idle_.push_back(std::move(own));
-      };
-    };
-    parallel_for(d, SumSearch<double>::kPanel,
-                 with_one([&](Searcher& own, index_t begin, index_t end) {
-                   with_rows(node, [&](const auto* rows) {
-                     own.search.outlook(node, begin, end - begin, sums_, rows,
-                                        ranges.data() + begin, outlooks_.data() + begin);
-                   });
-                 }));
-    double floor = node.split.gain;
-    for (const Outlook& own : outlooks_) floor = std::max(floor, own.top);
-    chosen_.clear();
-    for (index_t j = 0; j < d; ++j) {
-      const Outlook& own = outlooks_[static_cast<std::size_t>(j)];
-      // Rounding may cost a bound some units of the last place.
-      if (own.most >= 0 && own.most * (1 + kEqual) >= floor - slack_) chosen_.push_back(j);
-    }
-    std::vector<FeatureSearch::Found> found(chosen_.size());
-    parallel_for(std::ssize(chosen_), 1, with_one([&](Searcher& own, index_t begin, index_t end) {
-                   for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end);
-                        ++i) {
-                     found[i] = find_in(own, node, chosen_[i], floor);
-                   }
-                 }));
-    for (const auto& own : found) take(own);
-    return true;
-  }
-
-  // The least and the largest value of each feature in the rows of a node.
-  std::vector<Range> ranges_of(const Open& node) const {
-    const index_t d = f_.ranks.features, n = node.stop - node.start;
-    const index_t grain = bounded_grain(n, 2048, 16), chunks = chunk_count(n, grain);
-    std::vector<float> found(static_cast<std::size_t>(chunks * 2 * d));
-    parallel_for(n, grain, [&](index_t chunk, index_t begin, index_t end) {
-      const std::int32_t* const rows = p_.rows.data() + node.start;
-      float* __restrict const low = found.data() + chunk * 2 * d;
-      float* __restrict const high = low + d;
-      std::copy_n(f_.X_single.row(rows[begin]), d, low);
-      std::copy_n(low, d, high);
-      // Three rows at once: each row waits for what the one before it stored.
-      for (index_t i = begin; i < end; i += 3) {
-        const float *const x = f_.X_single.row(rows[i]),
-                           *const y = f_.X_single.row(rows[std::min(i + 1, end - 1)]),
-                           *const z = f_.X_single.row(rows[std::min(i + 2, end - 1)]);
-        for (index_t j = 0; j < d; ++j) {
-          const float a = x[j] < y[j] ? x[j] : y[j], b = x[j] < y[j] ? y[j] : x[j];
-          const float c = z[j] < low[j] ? z[j] : low[j], e = z[j] > high[j] ? z[j] : high[j];
-          low[j] = a < c ? a : c;
-          high[j] = b > e ? b : e;
-        }
-      }
-    });
-    std::vector<Range> ranges(static_cast<std::size_t>(d));
-    for (index_t j = 0; j < d; ++j) {
-      Range& own = ranges[static_cast<std::size_t>(j)] = {found[j], found[d + j]};
-      for (index_t c = 1; c < chunks; ++c) {
-        own.low = std::min(own.low, found[c * 2 * d + j]);
-        own.high = std::max(own.high, found[(c * 2 + 1) * d + j]);
-      }
-    }
-    return ranges;
-  }
-
-  // What one thread searches with.
-  struct Searcher {
-    Searcher(const Field& field, const Plot& plot, index_t most) : search(field, plot, most) {}
-
-    FeatureSearch search;
-    std::unique_ptr<Walker> walker{};
-    std::int32_t begun = -1;  // the node that the walker knows
-  };
-
-  std::unique_ptr<Searcher> borrow() {
-    std::unique_ptr<Searcher> own;
-    {
-      const std::lock_guard lock(lending_);
-      if (!idle_.empty()) {
-        own = std::move(idle_.back());
-        idle_.pop_back();
-      }
-    }
-    return own != nullptr ? std::move(own) : searcher();
-  }
-
-  std::unique_ptr<Searcher> searcher() const {
-    auto own = std::make_unique<Searcher>(f_, p_, most_rows_);
-    if (!p_.by_sums && !p_.by_marks) own->walker = walker_of(p_.targets);
-    return own;
-  }
-
-  std::int32_t* scratch_ranks() const { return idle_.front()->search.scratch_ranks(); }
-
-  FeatureSearch::Found find_in(Searcher& own, const Open& node, index_t feature,
-                               double floor) const {
-    Walker* const walker = own.walker.get();
-    if (walker != nullptr && own.begun != node.node) {
-      own.begun = node.node;
-      walker->begin(
-          {node.start, node.stop, value_, nodes[static_cast<std::size_t>(node.node)].mass});
-    }
-    FeatureSearch::Found found;
-    with_rows(node, [&](const auto* rows) {
-      found = own.search.find(node, feature, sums_, rows, walker, floor, slack_);
-    });
-    return found;
-  }
-
-  // Calls `use` with what is kept of the rows of a node.
-  template <class Use>
-  void with_rows(const Open& node, const Use& use) const {
-    if (p_.by_marks) {
-      use(static_cast<const Mark*>(p_.marks.data() + node.start));
-    } else if (p_.by_units) {
-      use(static_cast<const Units*>(p_.units.data() + node.start));
-    } else if (p_.by_numbers) {
-      use(static_cast<const double*>(p_.y.data() + node.start));
-    } else {
-      use(static_cast<const Pair*>(each_));
-    }
-  }
-
   // Some features, drawn without replacement and looked at in this order, so that ties of different
   // trees fall differently; more while all are constant.
   void draw(Open& node) {
@@ -512,7 +334,7 @@ class Grower : public Growth {
       swapped_.push_back(j);
       chosen_.push_back(features_[static_cast<std::size_t>(i)]);
       if (i + 1 < f_.rule.max_features) continue;
-      varies = look(node, chosen_.data(), std::ssize(chosen_));
+      varies = search_.look(node, sought_, chosen_.data(), std::ssize(chosen_));
       chosen_.clear();
     }
     for (index_t i = std::ssize(swapped_); i-- > 0;) {
@@ -526,7 +348,7 @@ class Grower : public Growth {
   template <class V>
   void divide(V* given, index_t n, index_t left) const {
     const std::uint8_t* const goes = sides_.data();
-    V* const other = reinterpret_cast<V*>(scratch_ranks());
+    V* const other = reinterpret_cast<V*>(search_.scratch_ranks());
     index_t aside = 0;
     if (2 * left >= n) {
       for (index_t j = 0, to = 0; j < n; ++j) {
@@ -587,17 +409,11 @@ class Grower : public Growth {
 
   const Field& f_;
   Plot& p_;
-  std::vector<std::unique_ptr<Searcher>> idle_;  // between nodes all of them
-  std::mutex lending_;
-  Workspace<double> moved_;
-  Pair* each_ = nullptr;  // rows of the node that is searched by sums, in the room of `moved_`
+  NodeSearch search_;
+  Workspace<double> moved_;  // room for half of the targets, or for all rows as pairs
   Workspace<std::uint8_t> sides_;
-  index_t most_rows_;
-  SumNode sums_{};
-  double slack_ = 0, most_ = kInfinity;  // gains this close are equal; none is larger
-  const double* value_ = nullptr;        // of the node that is searched
-  bool signed_, drawn_ = false, panelled_ = false;
-  std::vector<Outlook> outlooks_;
+  Sought sought_;
+  bool signed_, drawn_ = false;
   index_t width_ = 0;
   std::vector<index_t> features_, swapped_, chosen_;
   std::vector<double> level_;

@@ -32,7 +32,7 @@ def rank_columns():
     for dtype in DTYPES:
         for n, d in (*SHAPES, (0, 2), (3, 0)):
             X = rows_of(n, d, dtype) if n * d else np.zeros((n, d), dtype)
-            for bytes_ in (2, 4):
+            for bytes_ in (2, 3, 4):
                 yield Case(f"{n} {d} {bytes_}", (X, bytes_))
         yield Case("big", (rows_of(5000, 3, dtype), 2), big=True)
 
