@@ -26,6 +26,9 @@ from kernelmill.neighbors import KernelDensity
         (rule.array("(n,)"), [[1], (1,), np.zeros(2)], ["text", 1, None, list]),
         (rule.function("(X)"), [len, lambda X: X], [list, "len", None]),
         (rule.nothing(), [None], [0, False, ""]),
+        (rule.finite(), [0, -1.5, 2**70], [math.nan, math.inf, None, "1", np.ones(2)]),
+        (rule.infinity(), [math.inf, np.float32("inf")], [-math.inf, 1, None, np.full(2, np.inf)]),
+        (rule.DEVICE, [None, "cpu"], ["tpu", 0, np.ones(2), ["cpu", "cpu"]]),
         (rule.any_of(rule.integer(2), rule.nothing()), [2, None], [1, "x"]),
         (
             rule.RANDOM_STATE,

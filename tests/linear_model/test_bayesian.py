@@ -189,3 +189,19 @@ def test_targets_that_the_prior_swamps_are_refused(model):
         model().fit(X, 1e-120 * X[:, 0])
     found = BayesianRidge(alpha_2=0, lambda_2=0).fit(X, 1e-120 * (X[:, 0] + 0.1 * X[:, 1] ** 2))
     assert found.coef_[0] == pytest.approx(1e-120, rel=0.1)
+
+
+@pytest.mark.parametrize("model", [BayesianRidge, ARDRegression])
+@pytest.mark.parametrize("priors", [["lambda_2"], ["lambda_1", "lambda_2", "alpha_1", "alpha_2"]])
+def test_priors_of_zero(rng, model, priors):
+    X = rng.normal(size=(40, 3))
+    fit = lambda X, y: model(compute_score=True, **dict.fromkeys(priors, 0)).fit(X, y)  # noqa: E731
+    exact = fit(X, X @ [1.0, 2.0, 3.0])
+    np.testing.assert_allclose(exact.coef_, [1, 2, 3], rtol=1e-6)
+    idle = X * [1, 1, 0] + [0, 0, 1]
+    noise = rng.integers(0, 2, 40)
+    for rows, y in ((X, noise), (idle, X[:, 0]), (X * 0, X[:, 0]), (X, np.zeros(40))):
+        found = fit(rows, y)
+        for value in (found.coef_, found.sigma_, found.alpha_, found.lambda_, found.scores_):
+            assert np.isfinite(value).all()
+        assert np.isfinite(found.predict(rows, return_std=True)).all()

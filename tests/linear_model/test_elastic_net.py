@@ -462,3 +462,9 @@ def test_folds_that_train_on_rows_held_out():
     given = {"cv": folds, "eps": 0.02, "tol": 1e-8, "max_iter": 100_000}
     ours, theirs = (kind(**given).fit(X, y) for kind in (LassoCV, sk.LassoCV))
     np.testing.assert_allclose(ours.mse_path_, theirs.mse_path_, rtol=1e-4)
+
+
+@pytest.mark.parametrize("ratio", ["a", None, {}, [], 1.5, [0.5, -1], [0.5, np.nan]])
+def test_shares_of_l1_are_numbers(ratio):
+    with pytest.raises(ValueError, match="ElasticNetCV: l1_ratio must be a number between 0 and 1"):
+        ElasticNetCV(l1_ratio=ratio).fit(np.eye(9), np.arange(9.0))

@@ -77,6 +77,8 @@ def test_a_search_is_saved_and_refuses_what_it_cannot_use():
             SVCCV(**given).fit(X, y)
     with pytest.raises(ValueError, match=r"finite scores, got none \(R\^2 needs two rows"):
         SVRCV(cv=KFold(6)).fit(X[:6], np.arange(6.0))
+    with pytest.raises(ValueError, match="SVCCV: cv must give at least one split, got none"):
+        SVCCV(cv=[]).fit(X, y)
     with pytest.raises(ValueError, match="cv must leave rows of each class"):
         SVCCV(cv=KFold(3)).fit(X, y)
 

@@ -109,6 +109,16 @@ def function(signature: str) -> Rule:
     )
 
 
+def finite() -> Rule:
+    """Any finite number."""
+    return Rule(lambda value: is_real(value) and math.isfinite(value), "a finite number")
+
+
+def infinity() -> Rule:
+    """Infinity."""
+    return Rule(lambda value: is_real(value) and value == math.inf, "infinity")
+
+
 def nothing() -> Rule:
     """None."""
     return Rule(lambda value: value is None, "None")
@@ -136,7 +146,7 @@ CLASS_WEIGHT = any_of(
     one_of("balanced", None), Rule(lambda value: isinstance(value, dict), "a dict")
 )
 DEVICE = Rule(
-    lambda value: value in (None, "cpu", "cuda") and not isinstance(value, np.ndarray),
+    lambda value: value is None or (isinstance(value, str) and value in ("cpu", "cuda")),
     "None (the device of the data), 'cpu' or 'cuda' (KernelMill runs on CPUs and NVIDIA GPUs)",
 )
 VERBOSE = Rule(

@@ -88,7 +88,7 @@ class OPTICS(ClusterMixin, Searcher):
     _parameters: ClassVar = {
         **SEARCH,
         "min_samples": _COUNT,
-        "max_eps": rule.any_of(rule.real(0), rule.Rule(lambda v: v == np.inf, "infinity")),
+        "max_eps": rule.any_of(rule.real(0), rule.infinity()),
         "cluster_method": rule.one_of("xi", "dbscan"),
         "eps": rule.any_of(rule.real(0), rule.nothing()),
         "xi": rule.Rule(lambda v: rule.is_real(v) and 0 < v < 1, "a number in (0, 1)"),

@@ -83,9 +83,7 @@ class MiniBatchNMF(NonnegativeModel):
         "n_components": rule.any_of(rule.integer(1), rule.one_of("auto", None)),
         "init": rule.one_of(*INITS, None),
         "batch_size": rule.integer(1),
-        "beta_loss": rule.any_of(
-            rule.one_of(*LOSSES), rule.Rule(rule.is_real, "a number")
-        ),
+        "beta_loss": rule.any_of(rule.one_of(*LOSSES), rule.finite()),
         "tol": rule.real(0),
         "max_no_improvement": rule.any_of(rule.integer(1), rule.nothing()),
         "max_iter": rule.integer(1),

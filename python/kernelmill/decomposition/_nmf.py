@@ -372,9 +372,7 @@ class NMF(NonnegativeModel):
         "n_components": rule.any_of(rule.integer(1), rule.one_of("auto", None)),
         "init": rule.one_of(*INITS, None),
         "solver": rule.one_of("cd", "mu"),
-        "beta_loss": rule.any_of(
-            rule.one_of(*LOSSES), rule.Rule(rule.is_real, "a number")
-        ),
+        "beta_loss": rule.any_of(rule.one_of(*LOSSES), rule.finite()),
         "tol": rule.real(0),
         "max_iter": rule.integer(1),
         "random_state": rule.RANDOM_STATE,

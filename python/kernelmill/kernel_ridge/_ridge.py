@@ -97,7 +97,7 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
         ),
         "gamma": rule.any_of(rule.real(0), rule.nothing()),
         "degree": rule.real(0),
-        "coef0": rule.Rule(lambda v: rule.is_real(v) and np.isfinite(v), "a finite number"),
+        "coef0": rule.finite(),
         "kernel_params": rule.any_of(
             rule.Rule(lambda value: isinstance(value, dict), "a dict"), rule.nothing()
         ),

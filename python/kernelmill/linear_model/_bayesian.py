@@ -60,6 +60,7 @@ def cleaned(moments: Moments) -> tuple[np.ndarray, np.ndarray, float]:
     return made.G, made.Q[:, 0], made.square
 
 
+_LEAST = 1e-300  # whose inverse is finite: squares of coefficients that go to zero
 _SWAMPED = 1e-20  # of alpha_2: a variance of which nothing is left beside the prior
 _LARGE = 1e8  # variance from which the first precisions of the coefficients follow the units of y
 
@@ -216,6 +217,7 @@ class BayesianRidge(_EvidenceRegressor):
         right = np.where(values > 0, V.T @ q, 0.0)
         best = right / np.where(values > 0, values, 1.0)
         left = max(square - float(right @ best), 0.0)
+        rounding = max(_EPS**2 * square, _LEAST)
         alpha = 1 / (variance + _EPS) if self.alpha_init is None else float(self.alpha_init)
         given = self.lambda_init
         penalty = first_precision(variance) if given is None else float(given)
@@ -243,8 +245,9 @@ class BayesianRidge(_EvidenceRegressor):
             if self.compute_score:
                 scores.append(score(found, error))
             known = float((alpha * values / (penalty + alpha * values)).sum())
-            penalty = (known + 2 * self.lambda_1) / (float(found @ found) + 2 * self.lambda_2)
-            alpha = (weight - known + 2 * self.alpha_1) / (error + 2 * self.alpha_2)
+            size = max(float(found @ found) + 2 * self.lambda_2, _LEAST)
+            penalty = max(known + 2 * self.lambda_1, _LEAST) / size
+            alpha = (weight - known + 2 * self.alpha_1) / max(error + 2 * self.alpha_2, rounding)
             coef = V @ found
             if before is not None:
                 size = min(1.0, float(np.abs(coef).sum()))
@@ -353,8 +356,11 @@ class ARDRegression(_EvidenceRegressor):
             error = max(square - 2 * float(coef @ q) + float(coef @ (G @ coef)), 0.0)
             known = 1 - precisions[kept] * sigma.diagonal()
             precisions = precisions.copy()
-            precisions[kept] = (known + 2 * self.lambda_1) / (coef[kept] ** 2 + 2 * self.lambda_2)
-            alpha = (weight - float(known.sum()) + 2 * self.alpha_1) / (error + 2 * self.alpha_2)
+            size = np.maximum(coef[kept] ** 2 + 2 * self.lambda_2, _LEAST)
+            precisions[kept] = np.maximum(known + 2 * self.lambda_1, _LEAST) / size
+            alpha = (weight - float(known.sum()) + 2 * self.alpha_1) / max(
+                error + 2 * self.alpha_2, max(_EPS**2 * square, _LEAST)
+            )
             kept = precisions < self.threshold_lambda
             coef[~kept] = 0
             if self.compute_score:

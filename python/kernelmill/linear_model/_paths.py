@@ -362,7 +362,7 @@ _CV_PARAMETERS = {
     "eps": rule.real(0, above=True),
 }
 _RATIO = rule.Rule(
-    lambda v: np.size(v) > 0 and bool(((np.asarray(v) >= 0) & (np.asarray(v) <= 1)).all()),
+    lambda v: (rule.is_real(v) or rule.is_vector(v)) and np.min(v) >= 0 and np.max(v) <= 1,
     "a number between 0 and 1 or a list of them",
 )
 

@@ -23,14 +23,14 @@ SEARCH: dict[str, rule.Rule] = {
         rule.function("(x, y)"),
     ),
     "p": rule.any_of(
-        rule.real(0, above=True), rule.Rule(lambda v: v == np.inf, "infinity"), rule.nothing()
+        rule.real(0, above=True), rule.infinity(), rule.nothing()
     ),
     "metric_params": rule.any_of(
         rule.Rule(lambda value: isinstance(value, dict), "a dict"), rule.nothing()
     ),
     "n_jobs": rule.any_of(rule.Rule(rule.is_integer, "a whole number"), rule.nothing()),
 }
-RADIUS = rule.any_of(rule.real(0), rule.Rule(lambda v: v == np.inf, "infinity"))
+RADIUS = rule.any_of(rule.real(0), rule.infinity())
 WEIGHTS = rule.any_of(rule.one_of("uniform", "distance", None), rule.function("(distances)"))
 
 

@@ -36,7 +36,7 @@ PARAMETERS: dict[str, rule.Rule] = {
     "kernel": KERNEL,
     "degree": rule.real(0),
     "gamma": GAMMA,
-    "coef0": rule.Rule(lambda v: rule.is_real(v) and np.isfinite(v), "a finite number"),
+    "coef0": rule.finite(),
     "tol": rule.real(0, above=True),
     "cache_size": rule.real(0, above=True),
     "verbose": rule.VERBOSE,

@@ -116,6 +116,8 @@ class _Search(CrossValidated):
         X = rows.X
         split, score = self._routed("fit", rows.weight, params)
         splits = self._splits(rows, y, split, classifier)
+        if not splits:
+            raise ValueError(f"{owner}: cv must give at least one split, got none")
         scorer = check_scoring(_ClassFold() if classifier else _ValueFold(), self.scoring)
         scores = np.empty((len(prices), len(gammas), len(splits)))
         # Seconds of each fit; what several fits share is divided evenly among them.
