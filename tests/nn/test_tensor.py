@@ -178,6 +178,11 @@ def test_every_public_name_and_method_stands():
     assert x.roll(1, 0).tolist() == [[2, 3], [4, 1]]
     assert x.repeat_interleave(2, 0).shape == (4, 2)
     assert x.narrow(1, 1, 1).tolist() == [[1], [3]]
+    assert x.narrow(1, -1, 1).tolist() == [[1], [3]]
+    assert x.narrow(0, 2, 0).shape == (0, 2)
+    for start, length in ((2, 1), (-3, 1), (0, 3), (0, -1), (-1, 2)):
+        with pytest.raises(IndexError, match=rf"start and length must .* {start} and {length}$"):
+            x.narrow(0, start, length)
     assert nn.hypot(x, x * 0).tolist() == x.tolist()
     for name in nn.__all__:
         assert getattr(nn, name) is not None

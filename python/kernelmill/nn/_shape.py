@@ -403,8 +403,15 @@ class ShapeMethods:
         return getitem(self, index=(*(slice(None),) * axis, _index(index)))
 
     def narrow(self, dim: int, start: int, length: int) -> Any:
-        """A contiguous range of an axis."""
+        """A contiguous range of an axis; a negative start counts from the end."""
         axis = axis_of("narrow", dim, self.ndim)
+        size, first = self.shape[axis], start
+        start = start + size if start < 0 else start
+        if not (length >= 0 and 0 <= start <= size - length):
+            raise IndexError(
+                f"nn.narrow: start and length must lie in the {size} entries of axis {axis}, got "
+                f"{first} and {length}"
+            )
         return getitem(self, index=(*(slice(None),) * axis, slice(start, start + length)))
 
     def select(self, dim: int, index: int) -> Any:

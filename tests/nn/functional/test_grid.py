@@ -95,3 +95,10 @@ def test_what_does_not_fit_is_refused():
         F.grid_sample(x, nn.zeros(1, 2, 2, 3))
     with pytest.raises(ValueError, match="theta must have shape"):
         F.affine_grid(nn.ones(1, 2, 2), (1, 1, 2, 2))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "area"])
+def test_images_without_pixels_are_refused(mode):
+    for given in ({"size": 0}, {"scale_factor": 1e-9}):
+        with pytest.raises(ValueError, match=r"sizes must be at least 1, got \(0, 0\) for"):
+            F.interpolate(nn.ones(1, 1, 4, 4), mode=mode, **given)

@@ -420,6 +420,10 @@ def interpolate(
         out = tuple(math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True))
         if recompute_scale_factor:
             factors = [m / n for m, n in zip(out, x.shape[2:], strict=True)]
+    if min(out, default=1) < 1 or min(x.shape[2:], default=1) < 1:
+        raise ValueError(
+            f"F.interpolate: sizes must be at least 1, got {out} for an input of {x.shape[2:]}"
+        )
     if mode == "area":
         return adaptive_avg("interpolate", axes, x, out)
     for a, (m, f) in enumerate(zip(out, factors, strict=True)):
