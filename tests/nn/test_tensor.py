@@ -183,6 +183,16 @@ def test_every_public_name_and_method_stands():
     for start, length in ((2, 1), (-3, 1), (0, 3), (0, -1), (-1, 2)):
         with pytest.raises(IndexError, match=rf"start and length must .* {start} and {length}$"):
             x.narrow(0, start, length)
+    for wrong, message in (
+        (lambda: x.reshape(-3, 1), r"nn\.reshape: sizes must be at least 0, or -1 once, got \(-3"),
+        (lambda: x.view(-4), "nn.reshape: sizes must"),
+        (lambda: x.unflatten(1, (-1, -1)), r"nn\.unflatten: sizes .* got \(-1, -1\)"),
+        (lambda: x.expand(-1, 2, 2), r"nn\.expand: sizes must .* got \(-1, 2, 2\)"),
+        (lambda: x.chunk(-1), "nn.chunk: chunks must be at least 1, got -1"),
+        (lambda: x.diff(-1), "nn.diff: n must be at least 0, got -1"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            wrong()
     assert nn.hypot(x, x * 0).tolist() == x.tolist()
     for name in nn.__all__:
         assert getattr(nn, name) is not None

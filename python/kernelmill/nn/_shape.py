@@ -230,7 +230,10 @@ class ShapeMethods:
 
     def reshape(self, *shape: Any) -> Any:
         """The elements in another shape, in C order; one size may be -1."""
-        return reshape(self, shape=sizes_of(shape))
+        sizes = sizes_of(shape)
+        if min(sizes, default=0) < -1:  # NumPy takes each of these for -1
+            raise RuntimeError(f"nn.reshape: sizes must be at least 0, or -1 once, got {sizes}")
+        return reshape(self, shape=sizes)
 
     view = reshape
 
@@ -256,10 +259,15 @@ class ShapeMethods:
     def unflatten(self, dim: int, sizes: Sequence[int]) -> Any:
         """Split one axis into several."""
         axis = axis_of("unflatten", dim, self.ndim)
-        sizes = list(sizes)
+        given = sizes = list(sizes)
         if -1 in sizes:
+            sizes = list(sizes)
             rest = math.prod(s for s in sizes if s != -1)
             sizes[sizes.index(-1)] = self.shape[axis] // max(rest, 1)
+        if min(sizes, default=0) < 0:
+            raise RuntimeError(
+                f"nn.unflatten: sizes must be at least 0, or -1 once, got {(*given,)}"
+            )
         return reshape(self, shape=(*self.shape[:axis], *sizes, *self.shape[axis + 1 :]))
 
     def permute(self, *dims: Any) -> Any:
@@ -328,8 +336,13 @@ class ShapeMethods:
         wanted = list(sizes_of(sizes))
         added = len(wanted) - self.ndim
         for i, size in enumerate(wanted):
-            if size == -1:
+            if size == -1 and i >= added:
                 wanted[i] = self.shape[i - added]
+            elif size < 0:
+                raise RuntimeError(
+                    "nn.expand: sizes must be at least 0, or -1 for an axis that the tensor has, "
+                    f"got {tuple(sizes_of(sizes))}"
+                )
         return broadcast(self, shape=tuple(wanted))
 
     def expand_as(self, other: Any) -> Any:
@@ -499,6 +512,8 @@ class ShapeMethods:
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Any, ...]:
         """Split an axis into parts of about equal size."""
         n = self.shape[axis_of("chunk", dim, self.ndim)]
+        if chunks < 1:
+            raise RuntimeError(f"nn.chunk: chunks must be at least 1, got {chunks}")
         return self.split(max(-(-n // chunks), 1), dim)
 
     def unbind(self, dim: int = 0) -> tuple[Any, ...]:

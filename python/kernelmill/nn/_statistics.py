@@ -281,6 +281,8 @@ def diff(
     input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None
 ) -> Tensor:
     """Differences of neighbours along an axis, n times."""
+    if n < 0:
+        raise RuntimeError(f"nn.diff: n must be at least 0, got {n}")
     parts = [as_tensor(p) for p in (prepend, input, append) if p is not None]
     x = parts[0] if len(parts) == 1 else cat(parts, dim)
     axis = axis_of("diff", dim, x.ndim)
