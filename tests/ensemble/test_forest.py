@@ -21,6 +21,7 @@ from kernelmill.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
+from kernelmill.tree import ExtraTreeRegressor
 
 CLASSIFIERS = (RandomForestClassifier, ExtraTreesClassifier)
 REGRESSORS = (RandomForestRegressor, ExtraTreesRegressor)
@@ -531,3 +532,21 @@ def test_ties_fall_differently_in_each_tree(features):
         share = found.reshape(3, 4) / found.reshape(3, 4).sum(axis=1, keepdims=True)
         assert share.min() > 0.1
         assert share.max() < 0.45
+
+
+def test_weights_of_nodes_are_exact():
+    """Whole weights are kept in half the memory, others are not rounded, also where both come."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), rng.normal(size=60)
+    for weight in (None, rng.random(60), np.where(np.arange(60) < 30, 1.0, 2.0**25 + 1)):
+        forest = ExtraTreesRegressor(3, random_state=0).fit(X, y, weight)
+        single = ExtraTreeRegressor(max_features=1.0)
+        for tree in forest.estimators_:
+            whole = 60 if weight is None else weight.sum()
+            assert tree.tree_.weighted_n_node_samples[0] == pytest.approx(whole, rel=1e-15)
+            own = single.set_params(random_state=tree.random_state).fit(X, y, weight).tree_
+            for name in ("weighted_n_node_samples", "n_node_samples", "impurity", "value"):
+                np.testing.assert_array_equal(getattr(tree.tree_, name), getattr(own, name))
+    forest = ExtraTreesRegressor(1, random_state=0, warm_start=True).fit(X, y)
+    forest.set_params(n_estimators=2).fit(X, y, rng.random(60))
+    assert [t.tree_.weighted_n_node_samples[0] == 60 for t in forest.estimators_] == [True, False]

@@ -385,4 +385,4 @@ def _depths(
         children = np.concatenate([level + 1, root[level] + words["right"][level]])
         depth[children] = np.tile(depth[level] + 1, 2)
         level = children
-    return (depth + mean_depth(arrays["stats"][:, 1]))[:, None]
+    return (depth + mean_depth(arrays["weight"].astype(np.float64)))[:, None]

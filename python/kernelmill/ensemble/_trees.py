@@ -15,7 +15,7 @@ from kernelmill.tree._fitted import KEPT, Tree, arrays_of, pruned, shaped
 from kernelmill.tree._growth import Grown, splits_of_levels
 
 # What an ensemble keeps; `begins` are the roots and the end. Leaf values are those of the nodes.
-NAMES = ("nodes", "stats", "value", "leaf_values", "begins", "sides")
+NAMES = ("nodes", "impurity", "weight", "rows", "value", "leaf_values", "begins", "sides")
 
 
 def cut_back(grown: Grown, n_classes: np.ndarray, classification: bool, alpha: float) -> Grown:
@@ -54,7 +54,7 @@ class Store:
         self._n_classes, self._classification = n_classes, classification
         self._expected = expected
         self._begins = [0]
-        self._room: tuple[np.ndarray, ...] = ()  # nodes, stats, value
+        self._room: list[np.ndarray] = []  # the first five of `NAMES`
         self._sides: list[np.ndarray] = []
 
     def __len__(self) -> int:
@@ -69,9 +69,17 @@ class Store:
         end = int(begins[-1])
         if not self._room or len(self._room[0]) < end:
             self._widen(end, len(trees))
-        nodes, stats, value = (array[begin:end] for array in self._room)
+        weights = np.concatenate([tree.stats[:, 1] for tree in trees])
+        with np.errstate(over="ignore"):
+            if (weights.astype(self._room[2].dtype) != weights).any():
+                wide = np.empty(len(self._room[2]))
+                wide[:begin] = self._room[2][:begin]
+                self._room[2] = wide
+        nodes, impurity, weight, rows, value = (array[begin:end] for array in self._room)
         np.concatenate([tree.nodes for tree in trees], out=nodes)
-        np.concatenate([tree.stats for tree in trees], out=stats)
+        np.concatenate([tree.stats[:, 0] for tree in trees], out=impurity)
+        weight[:] = weights
+        np.concatenate([tree.stats[:, 2] for tree in trees], out=rows, casting="unsafe")
         words = nodes.view(ops.NODE)[:, 0]
         leaf = np.flatnonzero(words["feature"] < 0)
         words["right"][leaf] = begin + leaf
@@ -93,7 +101,12 @@ class Store:
         each = needed / (done + coming)
         size = max(needed, int(1.1 * each * max(self._expected, done + coming)))
         width = len(self._n_classes) * int(self._n_classes.max())
-        room = np.empty((size, 2), np.int64), np.empty((size, 3)), np.empty((size, width))
+        # Weights of bags are whole numbers, and take half of the memory until others come.
+        kind = self._room[2].dtype if self._room else np.float32
+        room = [
+            np.empty((size, 2), np.int64), np.empty(size), np.empty(size, kind),
+            np.empty(size, np.int32), np.empty((size, width)),
+        ]  # fmt: skip
         for new, old in zip(room, self._room, strict=False):
             new[:begin] = old[:begin]
         self._room = room
@@ -101,9 +114,9 @@ class Store:
     def arrays(self) -> dict[str, Any]:
         """The arrays of the trees, at least one, in `NAMES`."""
         begins = np.array(self._begins)
-        nodes, stats, value = (array[: begins[-1]] for array in self._room)
-        sides = np.concatenate(self._sides)
-        return dict(zip(NAMES, (nodes, stats, value, value, begins, sides), strict=True))
+        own = [array[: begins[-1]] for array in self._room]
+        own += own[-1], begins, np.concatenate(self._sides)
+        return dict(zip(NAMES, own, strict=True))
 
 
 def joined(trees: Iterable[Grown], n_classes: np.ndarray, classification: bool) -> dict[str, Any]:
@@ -149,9 +162,10 @@ class Trees:
     """
 
     def __init__(self, arrays: dict[str, Any]) -> None:
-        self.nodes, self.stats, self.value, self.leaf_values, self.begins, self.sides = (
-            arrays[name] for name in NAMES
+        self.nodes, self.impurity, self.weight, self.rows, self.value, self.leaf_values = (
+            arrays[name] for name in NAMES[:6]
         )
+        self.begins, self.sides = arrays["begins"], arrays["sides"]
         self.roots = self.begins[:-1]
 
     def __len__(self) -> int:
@@ -181,7 +195,7 @@ class Trees:
 
     def walkable(self) -> tuple[np.ndarray, ...]:
         """Nodes, roots, sides, weights of nodes and values of leaves, as `ops` take them."""
-        cover = np.ascontiguousarray(self.stats[:, 1])
+        cover = np.ascontiguousarray(self.weight, np.float64)
         return self.nodes, self.roots, self.sides, cover, self.leaf_values
 
     def grown(self, tree: int, n_classes: np.ndarray, classification: bool) -> Grown:
@@ -197,9 +211,10 @@ class Trees:
         value = self.value[part]
         if classification:
             most = int(n_classes.max())
-            own = value.reshape(len(value), len(n_classes), most) * self.stats[part, 1:2, None]
+            own = value.reshape(len(value), len(n_classes), most) * self.weight[part, None, None]
             value = np.concatenate([own[:, k, :c] for k, c in enumerate(n_classes)], axis=1)
-        return Grown(nodes, self.stats[part], np.ascontiguousarray(value), sides)
+        stats = np.stack([self.impurity[part], self.weight[part], self.rows[part]], axis=1)
+        return Grown(nodes, stats, np.ascontiguousarray(value), sides)
 
     def path(self, X: np.ndarray) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
         """The nodes that each row passes, tree beside tree, and where each tree begins."""
@@ -216,12 +231,12 @@ class Trees:
         words = self.nodes.view(ops.NODE).reshape(-1)
         inner = np.flatnonzero(words["feature"] >= 0)
         number = np.searchsorted(self.begins, inner, side="right") - 1
-        own = self.stats[:, 0] * self.stats[:, 1]
+        own = self.impurity * self.weight
         right = words["right"][inner] + self.begins[number]
         gain = np.maximum(own[inner] - own[inner + 1] - own[right], 0.0)
         feature = words["feature"][inner] & (ops.CATEGORY - 1)
         sums = np.bincount(number * d + feature, gain, minlength=len(self) * d).reshape(-1, d)
-        return sums / self.stats[self.roots, 1:2]
+        return sums / self.weight[self.roots, None]
 
     def importances(self, d: int) -> np.ndarray:
         """Mean over trees of the normalised decreases of impurity, normalised."""

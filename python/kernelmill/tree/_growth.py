@@ -220,6 +220,9 @@ class Nursery:
         width = int(limits.classes.sum()) if len(limits.classes) else field.y.shape[1]
         most = limits.most_nodes(rows)
         if not self._room or self._room[0].shape[0] < trees or self._room[0].shape[1] < most:
+            self._room = ()  # given back before there is more
+            if trees > 1:  # the next bags may have a few rows more
+                most += most // 64
             self._room = (
                 np.empty((trees, most, 2), np.int64),
                 np.empty((trees, most, 3)),
