@@ -60,7 +60,8 @@ def cleaned(moments: Moments) -> tuple[np.ndarray, np.ndarray, float]:
     return made.G, made.Q[:, 0], made.square
 
 
-_LEAST = 1e-300  # whose inverse is finite: squares of coefficients that go to zero
+_LEAST = 4 * float(np.finfo(np.float64).tiny)  # its inverse is finite
+_FLAT = 1e-300  # error of targets that are all zeros: its inverse may be multiplied
 _SWAMPED = 1e-20  # of alpha_2: a variance of which nothing is left beside the prior
 _LARGE = 1e8  # variance from which the first precisions of the coefficients follow the units of y
 
@@ -217,7 +218,7 @@ class BayesianRidge(_EvidenceRegressor):
         right = np.where(values > 0, V.T @ q, 0.0)
         best = right / np.where(values > 0, values, 1.0)
         left = max(square - float(right @ best), 0.0)
-        rounding = max(_EPS**2 * square, _LEAST)
+        rounding = max(_EPS**2 * square, _FLAT)
         alpha = 1 / (variance + _EPS) if self.alpha_init is None else float(self.alpha_init)
         given = self.lambda_init
         penalty = first_precision(variance) if given is None else float(given)
@@ -245,7 +246,7 @@ class BayesianRidge(_EvidenceRegressor):
             if self.compute_score:
                 scores.append(score(found, error))
             known = float((alpha * values / (penalty + alpha * values)).sum())
-            size = max(float(found @ found) + 2 * self.lambda_2, _LEAST)
+            size = max(float(found @ found) + 2 * self.lambda_2, d * _LEAST)
             penalty = max(known + 2 * self.lambda_1, _LEAST) / size
             alpha = (weight - known + 2 * self.alpha_1) / max(error + 2 * self.alpha_2, rounding)
             coef = V @ found
@@ -359,7 +360,7 @@ class ARDRegression(_EvidenceRegressor):
             size = np.maximum(coef[kept] ** 2 + 2 * self.lambda_2, _LEAST)
             precisions[kept] = np.maximum(known + 2 * self.lambda_1, _LEAST) / size
             alpha = (weight - float(known.sum()) + 2 * self.alpha_1) / max(
-                error + 2 * self.alpha_2, max(_EPS**2 * square, _LEAST)
+                error + 2 * self.alpha_2, max(_EPS**2 * square, _FLAT)
             )
             kept = precisions < self.threshold_lambda
             coef[~kept] = 0
