@@ -629,6 +629,11 @@ void matmul_with_sums(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T
   if (!multiply<T>(a, b, out, T{1}, T{0}, {}, sums)) sum_rows(a, sums);
 }
 
+KERNELMILL_STORED_TILES(, float, PackedA);
+KERNELMILL_STORED_TILES(, double, PackedA);
+KERNELMILL_STORED_TILES(, float, RowsA);
+KERNELMILL_STORED_TILES(, double, RowsA);
+
 KERNELMILL_FOR_FLOATS(matmul)
 KERNELMILL_FOR_FLOATS(matmul_with_sums)
 KERNELMILL_FOR_FLOATS(sum_rows)

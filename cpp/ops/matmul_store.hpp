@@ -183,4 +183,19 @@ struct Store {
   }
 };
 
+// The loops over tiles that end in Store, of the operands that several files multiply. matmul.cpp
+// alone compiles them: tiles of 14 heights take gcc a second for each operand and type.
+#define KERNELMILL_STORED_TILES(prefix, T, A)                                                     \
+  prefix template void tile::detail::run_tiles(const tile::detail::Pass<T, tile::A<T>>&, index_t, \
+                                               index_t, matmul_detail::Store<T>&)
+
 }  // namespace kernelmill::matmul_detail
+
+namespace kernelmill {
+
+KERNELMILL_STORED_TILES(extern, float, PackedA);
+KERNELMILL_STORED_TILES(extern, double, PackedA);
+KERNELMILL_STORED_TILES(extern, float, RowsA);
+KERNELMILL_STORED_TILES(extern, double, RowsA);
+
+}  // namespace kernelmill
