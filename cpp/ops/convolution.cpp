@@ -11,7 +11,7 @@
 #include "ops/convolution_bf16.hpp"      // tiles of bfloat16
 #include "ops/convolution_planes.hpp"    // Source, Columns, Patches
 #include "ops/convolution_winograd.hpp"  // tiled
-#include "ops/linear_activations.hpp"    // kActivations
+#include "ops/linear_activations.hpp"    // activation_at
 #include "ops/matmul.hpp"                // images times kernels of one element
 
 namespace kernelmill::convolution {
@@ -243,7 +243,7 @@ Store<T> storing(T* out, index_t row_stride, const Ending<T>& ending, index_t ch
           row_stride,
           nullptr,
           ending.bias == nullptr ? nullptr : ending.bias + channel,
-          linear::kActivations<T>[ending.activation],
+          linear::activation_at<T>(ending.activation),
           ending.parameter};
 }
 
@@ -262,7 +262,7 @@ void multiply_images(const Geometry& g, MatrixView<const T> weight, const T* fro
     const index_t group = i % g.groups, channel = group * weight.rows;
     const MatrixView<const T> used{weight.data + group * weight.rows * weight.cols, weight.rows,
                                    weight.cols, weight.row_stride, weight.col_stride};
-    Finish<T> finish{{}, linear::kActivations<T>[ending.activation], ending.parameter, {}};
+    Finish<T> finish{{}, linear::activation_at<T>(ending.activation), ending.parameter, {}};
     if (ending.bias != nullptr) {
       finish.bias = {ending.bias + channel, weight.rows, places, 1, 0};
     }

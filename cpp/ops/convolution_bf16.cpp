@@ -14,7 +14,7 @@
 #include <vector>  // offsets
 
 #include "core/parallel.hpp"           // parallel_for, thread_limit
-#include "ops/linear_activations.hpp"  // kActivations
+#include "ops/linear_activations.hpp"  // activation_at
 
 namespace kernelmill::convolution {
 namespace {
@@ -116,7 +116,7 @@ class Convolution {
       : c_(c),
         g_(c.g),
         ending_(ending),
-        activate_(linear::kActivations<float>[ending.activation]),
+        activate_(linear::activation_at<float>(ending.activation)),
         weight_(weight),
         y_(y),
         blocks_(ceil_div(g_.channels, side)),

@@ -14,7 +14,7 @@
 #include "core/parallel.hpp"           // parallel_for, thread_limit
 #include "ops/convolution_planes.hpp"  // copy_run, ceil_div, tile.hpp
 #include "ops/convolution_points.hpp"  // A, B, G
-#include "ops/linear_activations.hpp"  // kActivations
+#include "ops/linear_activations.hpp"  // activation_at
 
 namespace kernelmill::convolution {
 namespace {
@@ -450,7 +450,7 @@ class Convolution {
         }
       }
     }
-    const auto activate = linear::kActivations<float>[ending_.activation];
+    const auto activate = linear::activation_at<float>(ending_.activation);
     Vec odd{};
     for (index_t i = 0; i < m; ++i) {
       float* const row = scratch.outputs + i * scratch.output_step;

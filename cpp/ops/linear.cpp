@@ -1,6 +1,6 @@
 #include "ops/linear.hpp"
 
-#include "ops/linear_activations.hpp"  // kActivations
+#include "ops/linear_activations.hpp"  // activation_at
 #include "ops/matmul.hpp"              // matmul, matmul_with_sums, sum_rows
 
 namespace kernelmill::linear {
@@ -10,8 +10,8 @@ void forward(MatrixView<const T> x, MatrixView<const T> weight, std::span<const 
              index_t activation, T parameter, MatrixView<T> y, MatrixView<T> z) {
   const MatrixView<const T> rows{bias.data(), y.rows, y.cols, 0, 1};
   matmul<T>(x, weight.transposed(), y, T{1}, T{0},
-            Finish<T>{rows, kActivations<T>[activation], parameter, z});
-  if (bias.data() != nullptr || kActivations<T>[activation] != nullptr) return;
+            Finish<T>{rows, activation_at<T>(activation), parameter, z});
+  if (bias.data() != nullptr || activation_at<T>(activation) != nullptr) return;
   for (index_t i = 0; i < z.rows && z.data != nullptr; ++i) {  // a product alone keeps nothing else
     for (index_t j = 0; j < z.cols; ++j) z(i, j) = y(i, j);
   }

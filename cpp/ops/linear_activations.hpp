@@ -1,43 +1,17 @@
 // Activations that layers apply to adjacent values while these are near.
 #pragma once
 
-#include "ops/elementwise_functions.hpp"  // row_<name>
+#include "core/matrix.hpp"  // index_t
 
 namespace kernelmill::linear {
 
 template <class T>
-using Activate = void (*)(T*, index_t, T);
+using Activate = void (*)(T* values, index_t count, T parameter);
 
-template <class T, class F>
-KERNELMILL_INLINE void apply(T* values, index_t count, F f) {
-#pragma omp simd
-  for (index_t i = 0; i < count; ++i) values[i] = f(values[i]);
-}
-
-template <class T, T (*f)(T)>
-void activate(T* values, index_t count, T) {
-  apply(values, count, [](T x) { return f(x); });
-}
-template <class T, T (*f)(T, T)>
-void activate(T* values, index_t count, T parameter) {
-  apply(values, count, [parameter](T x) { return f(x, parameter); });
-}
-
-// In the order of ACTIVATIONS in python/kernelmill/ops/linear.py.
+// The one at that place of ACTIVATIONS in python/kernelmill/ops/linear.py: null for none.
 template <class T>
-inline constexpr Activate<T> kActivations[] = {
-    nullptr,
-    activate<T, elementwise::row_relu<T>>,
-    activate<T, elementwise::row_logistic<T>>,
-    activate<T, elementwise::row_tanh<T>>,
-    activate<T, elementwise::row_gelu<T>>,
-    activate<T, elementwise::row_gelu_tanh<T>>,
-    activate<T, elementwise::row_silu<T>>,
-    activate<T, elementwise::row_leaky_relu<T>>,
-    activate<T, elementwise::row_elu<T>>,
-    activate<T, elementwise::row_selu<T>>,
-    activate<T, elementwise::row_softplus<T>>,
-    activate<T, elementwise::row_log_sigmoid<T>>,
-};
+Activate<T> activation_at(index_t place);
+extern template Activate<float> activation_at(index_t);
+extern template Activate<double> activation_at(index_t);
 
 }  // namespace kernelmill::linear
