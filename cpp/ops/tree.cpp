@@ -1,10 +1,10 @@
 // Ranks of the values of each feature: all that growth needs to know of them.
 #include "ops/tree.hpp"
 
-#include <bit>      // std::bit_cast
-#include <cstring>  // std::memcpy
-#include <memory>   // std::make_unique_for_overwrite
-#include <utility>  // std::swap, std::exchange
+#include <bit>          // std::bit_cast
+#include <cstring>      // std::memcpy
+#include <memory>       // std::make_unique_for_overwrite
+#include <type_traits>  // std::conditional_t
 
 #include "core/error.hpp"     // invalid
 #include "core/parallel.hpp"  // parallel_for

@@ -33,7 +33,7 @@ struct Ranks {
   index_t features, rows, bytes;
 
   bool binned() const { return bytes == 1; }
-  // The rank of a missing value, above those of all rows but for 4 bytes.
+  // The rank of a missing value, above those of all rows.
   static constexpr std::int32_t missing(index_t bytes) {
     return bytes == 4 ? kMissing : (std::int32_t{1} << (8 * bytes)) - 1;
   }

@@ -24,7 +24,7 @@ inline std::uint64_t child_key(std::uint64_t key, std::uint64_t side) {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-// A fitted node; children count from the first node of its `Grower`, and stand side by side.
+// A fitted node; children count from the first node of its `Growth`, and stand side by side.
 struct Built {
   double impurity, mass;
   union {

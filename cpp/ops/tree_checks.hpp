@@ -33,7 +33,8 @@ inline void check_targets(const Field& f, index_t width) {
 
 inline void check_ranks(const Field& f) {
   const Ranks& ranks = f.ranks;
-  if (f.by_values() && !f.rule.random && f.X_double.data != nullptr && ranks.rows > 0) {
+  if (f.by_values() && !f.rule.random && f.X_double.data != nullptr &&
+      ranks.rows * ranks.features > 0) {
     invalid("tree.grow", "ranks must be given for cuts of float64 that are not drawn, got none");
   }
   if (ranks.rows >= kMissing) {

@@ -37,7 +37,7 @@ class Emission {
   void advance() {
     while (!stack_.empty()) {
       Next next = stack_.back();
-      const Built* own = &next.grower->nodes[static_cast<std::size_t>(next.node)];
+      const Built* own = &next.growth->nodes[static_cast<std::size_t>(next.node)];
       if (own->feature == kPart) {
         auto& part = parts_[static_cast<std::size_t>(own->left)];
         if (part == nullptr) return;
@@ -54,7 +54,7 @@ class Emission {
 
  private:
   struct Next {
-    const Growth* grower;
+    const Growth* growth;
     index_t node, parent;  // parent: whose right child it is, or -1
   };
 
@@ -65,7 +65,7 @@ class Emission {
   }
 
   void write(const Next& next) {
-    const Built& own = next.grower->nodes[static_cast<std::size_t>(next.node)];
+    const Built& own = next.growth->nodes[static_cast<std::size_t>(next.node)];
     const index_t at = at_++;
     if (at == capacity_) {
       invalid("tree.grow", "nodes must have room for a whole tree, got ", capacity_);
@@ -74,7 +74,7 @@ class Emission {
     stats_[3 * at] = own.impurity;
     stats_[3 * at + 1] = std::ldexp(own.mass, exponent_);
     stats_[3 * at + 2] = static_cast<double>(own.count);
-    std::copy_n(next.grower->values.data() + next.node * width_, width_, values_ + at * width_);
+    std::copy_n(next.growth->values.data() + next.node * width_, width_, values_ + at * width_);
     if (exponent_ != 0 && !f_.classes.empty()) {  // weights of classes
       for (index_t k = 0; k < width_; ++k) {
         values_[at * width_ + k] = std::ldexp(values_[at * width_ + k], exponent_);
@@ -93,11 +93,11 @@ class Emission {
       if (sets_ == most_sides_) {
         invalid("tree.grow", "sides must have room for a whole tree, got ", most_sides_);
       }
-      const LevelSet& set = next.grower->sets[static_cast<std::size_t>(own.levels)];
+      const LevelSet& set = next.growth->sets[static_cast<std::size_t>(own.levels)];
       std::memcpy(sides_ + sets_++ * kCodes / 8, set.data(), sizeof(set));
     }
-    stack_.push_back({next.grower, own.left + 1, at});
-    stack_.push_back({next.grower, own.left, -1});
+    stack_.push_back({next.growth, own.left + 1, at});
+    stack_.push_back({next.growth, own.left, -1});
   }
 
   const Field& f_;

@@ -23,7 +23,7 @@ constexpr index_t kWholeTree = index_t{1} << 22;
 // Subtrees of this size are tasks.
 constexpr index_t kFewestEntries = index_t{1} << 13, kMostEntries = index_t{1} << 20;
 
-// Nodes of a tree, or of a part of one.
+// Grows a tree, or a part of one.
 class Grower : public Growth {
  public:
   Grower(const Field& field, Plot& plot, index_t most)

@@ -20,6 +20,7 @@
 #include <cstdint>      // std::uint32_t
 #include <cstring>      // std::memcpy
 #include <limits>       // infinity
+#include <memory>       // std::unique_ptr
 #include <type_traits>  // std::conditional_t
 #include <vector>       // levels
 

@@ -359,6 +359,8 @@ def test_refusals_of_ranks():
             op(X, None, *args[2:])
         with pytest.raises(ValueError, match=r"must have 1 or 4 bytes each, or 2 .* got 5 for 20"):
             op(X, np.zeros((2, 20, 5), np.uint8), *args[2:])
+        none = op(X[:, :0], None, *args[2:])  # without features there is nothing to rank
+        assert none.tolist() == [1]
     many = np.zeros((65_536, 1), np.float32)
     for op in (tree.rank_columns, tree.rank_columns.specification):
         with pytest.raises(ValueError, match=r"bytes must be 4, or 2 .* got 2 for 65536 rows"):
@@ -419,6 +421,36 @@ def test_values_stand_for_their_ranks(n):
                     for a, b in zip(trees[0], other, strict=True):
                         np.testing.assert_array_equal(a, b, err_msg=f"{name} {criterion} {count}")
                 assert len(trees[0][0]) > 1, name
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("criterion", [tree.GINI, tree.SQUARED])
+def test_equal_gains_of_several_features_in_one_pass(criterion, weighted):
+    """A cut inside a bin, one between two bins, and cuts that gain nothing: the first feature."""
+    rng, n = np.random.default_rng(3), 600
+    classes = (2,) if criterion == tree.GINI else ()
+    order = rng.permutation(n)
+    y = (order < n // 2).astype(float)[:, None]
+    X = rng.normal(size=(n, 7))
+    X[:, 5] = np.where(order == n - 1, 1.0, order * 1e-6)  # one bin holds all rows but one
+    X[:, 6] = -y[:, 0]
+    first, second = order % 2, order // 2 % 2
+    exclusive = np.ones((n, 7))
+    exclusive[:, 3], exclusive[:, 6] = first, second
+    either = (first ^ second)[:, None].astype(float)
+    weight = rng.integers(1, 99, (1, n)) / 64 if weighted else None
+    even = np.full((1, n), 0.75) if weighted else None  # so that gains are 0
+    for own, targets, mass, feature, size in (
+        (X, y, weight, 5, 3),
+        (exclusive, either, even, 3, 7),
+    ):
+        for ranks in (None, 4):
+            args, _ = growing(
+                own.astype(np.float32), targets, mass, classes, tree.rule_of(criterion), ranks=ranks
+            )
+            got = tree.grow(*args)
+            root = args[9][0, 0].view(tree.NODE)[0]
+            assert (root["feature"] & 0xFFFF, got[0]) == (feature, size), ranks
 
 
 def test_shapley_values_by_all_orders():
