@@ -9,7 +9,7 @@ from kernelmill._estimator._class_moments import (
     pilot_of_classes,
 )
 from kernelmill._estimator._rows import Estimator
-from kernelmill._estimator._targets import coded, codes_in
+from kernelmill._estimator._targets import class_labels, coded, codes_in
 
 
 class Plain(Estimator):
@@ -133,6 +133,8 @@ def test_a_model_keeps_its_moments():
         np.array([3, -2, 3, 7]), np.array([5, 5, 6], np.uint8), np.array([True, False, True]),
         np.array(["b", "a", "b"]), np.array([0.5, -1.0, 0.5]), np.array([10**15, -5, 10**15]),
         np.array([2, 0, 1, 2], np.int8), np.array([], np.int64), np.array([127, -128], np.int8),
+        np.array([2**63 + 4, 2**63 - 1, 2**63 + 4], np.uint64), np.array([2**63 - 1, 2**63 - 3]),
+        np.array([-(2**63), -(2**63) + 7]), np.array([0, 2**64 - 1], np.uint64),
     ],
     ids=str,
 )  # fmt: skip
@@ -146,6 +148,21 @@ def test_labels_are_numbered(labels):
     if len(labels):
         more = np.unique(np.append(labels, labels[:1]))
         np.testing.assert_array_equal(codes_in(more, labels, "M"), inverse)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, "U3", np.float32])
+def test_labels_are_numbered_in_blocks(dtype):
+    labels = np.random.default_rng(0).integers(-3, 4, 2**15 + 5).astype(dtype)
+    classes, codes = coded(labels, np.float64)
+    want, inverse = np.unique(labels, return_inverse=True)
+    np.testing.assert_array_equal(classes, want)
+    np.testing.assert_array_equal(codes, inverse)
+    assert codes.dtype == np.float64
+
+
+def test_labels_of_bytes_are_refused():
+    with pytest.raises(TypeError, match=r"M: y must be a vector of class labels.*bytes"):
+        class_labels(np.array([b"a", b"b"]), "M")
 
 
 def test_unknown_labels_are_named():

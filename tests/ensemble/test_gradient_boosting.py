@@ -67,6 +67,63 @@ def test_it_is_scikit_learns_where_the_best_splits_are_unique(loss, classes, wei
     np.testing.assert_allclose(tree.predict(X), theirs.estimators_[3, 0].predict(X), atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("loss", "classes"),
+    [("squared_error", None), ("log_loss", [0]), ("exponential", [0]), ("log_loss", [-0.5, 0.5])],
+)
+def test_rows_of_several_blocks(loss, classes):
+    X, y, w = data(2 * 2**14 + 77, classes=classes)
+    name = "GradientBoostingRegressor" if classes is None else "GradientBoostingClassifier"
+    ours, theirs = (
+        getattr(module, name)(loss=loss, n_estimators=2, max_depth=2).fit(X, y, w)
+        for module in (kernelmill.ensemble, peer)
+    )
+    np.testing.assert_allclose(ours.train_score_, theirs.train_score_, rtol=1e-12)
+    raw = (lambda m: m.predict(X)) if classes is None else (lambda m: m.decision_function(X))
+    np.testing.assert_allclose(raw(ours), raw(theirs), rtol=1e-9, atol=1e-12)
+    narrow = clone(ours).fit(X.astype(np.float32), y, w)  # w and X are exact there
+    np.testing.assert_array_equal(raw(narrow), raw(ours))
+    np.testing.assert_array_equal(narrow.train_score_, ours.train_score_)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_scores_are_mean_losses(loss):
+    X, y, w = data(2**14 + 300)
+    model = GradientBoostingRegressor(loss=loss, n_estimators=2, subsample=0.5, random_state=0)
+    raw, seen = [], []
+
+    def monitor(stage, model, state):
+        raw.append(state["raw_predictions"][:, 0].copy())
+        seen.append(state["sample_weight"] > 0)
+
+    model.fit(X, y, w, monitor=monitor)
+    before = np.full(len(X), quantiles_of_groups(y, w, np.zeros(len(X), np.int64), 1, 0.5)[0])
+    if loss == "squared_error":
+        before[:] = np.average(y, weights=w)
+    elif loss == "quantile":
+        before[:] = quantiles_of_groups(y, w, np.zeros(len(X), np.int64), 1, 0.9)[0]
+    for stage, (after, inside) in enumerate(zip(raw, seen, strict=True)):
+        off = np.abs(y - before)[inside]
+        (bend,) = quantiles_of_groups(off, w[inside], np.zeros(len(off), np.int64), 1, 0.9)
+
+        def mean(f, rows, bend=bend):
+            off = y[rows] - f[rows]
+            far = np.abs(off)
+            each = {
+                "squared_error": off**2,
+                "absolute_error": far,
+                "quantile": np.where(off > 0, 0.9 * off, -0.1 * off),
+                "huber": np.where(far <= bend, off**2 / 2, bend * (far - bend / 2)),
+            }
+            return np.average(each[loss], weights=w[rows])
+
+        was, now = mean(before, ~inside), mean(after, ~inside)
+        np.testing.assert_allclose(model.train_score_[stage], mean(after, inside), rtol=1e-12)
+        np.testing.assert_allclose(model.oob_scores_[stage], now, rtol=1e-12)
+        np.testing.assert_allclose(model.oob_improvement_[stage], was - now, rtol=1e-9)
+        before = after
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_losses_of_regression_fall(loss):
     X, y, w = data()
@@ -107,6 +164,18 @@ def test_weights_are_repetitions_and_may_be_small(loss):
     np.testing.assert_allclose(weighted, repeated, rtol=1e-7)
     for factor in (1e-4, 1e-9, 1e-200):
         np.testing.assert_allclose(weighted, raw(clone(model).fit(X, y, w * factor)), rtol=1e-7)
+
+
+def test_weights_that_vanish_beside_others():
+    X, y, _ = data(40)
+    w = np.full(40, 1e-320)
+    w[:8] = 1e10
+    found = [
+        GradientBoostingRegressor(n_estimators=3, subsample=0.5, random_state=0).fit(*own)
+        for own in ((X, y, w), (X[:8], y[:8]))
+    ]
+    np.testing.assert_array_equal(found[0].oob_scores_, found[1].oob_scores_)
+    np.testing.assert_array_equal(found[0].predict(X), found[1].predict(X))
 
 
 def test_weighted_quantiles_minimise_their_loss():
@@ -308,3 +377,12 @@ def test_held_rows_with_all_of_a_class_are_refused():
     model = GradientBoostingClassifier(n_iter_no_change=5, validation_fraction=0.8, random_state=0)
     with pytest.raises(ValueError, match="leaves 1 of 2 classes"):
         model.fit(np.ones((10, 1)), [0, 0] + 8 * [1])
+
+
+def test_too_few_rows_to_validate_with_are_refused():
+    X = np.arange(10.0)[:, None]
+    few = "validation_fraction must leave at least 2 rows.*set n_iter_no_change=None"
+    with pytest.raises(ValueError, match=f"^GradientBoostingRegressor: {few}"):
+        GradientBoostingRegressor(n_iter_no_change=2).fit(X, X[:, 0])
+    with pytest.raises(ValueError, match=r"^GradientBoostingClassifier: y must hold two rows of"):
+        GradientBoostingClassifier(n_iter_no_change=2, validation_fraction=0.3).fit(X, X[:, 0] > 8)

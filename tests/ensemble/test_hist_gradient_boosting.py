@@ -567,6 +567,11 @@ def test_early_stopping_in_pipelines_and_searches():
         assert model.n_iter_ == np.argmax(model.validation_score_)
     counted = Classifier(max_iter=5, early_stopping=True, validation_fraction=100).fit(X, labels)
     assert counted.n_iter_ >= 0
+    for model, given in ((Regressor, y), (Classifier, labels)):  # of 1, of all, and all but one
+        for count in (1, 300, 301) + (299,) * (model is Classifier):
+            few = f"^{model.__name__}: validation_fraction must leave .* got {count} of 300"
+            with pytest.raises(ValueError, match=few):
+                model(early_stopping=True, validation_fraction=count).fit(X, given)
 
 
 def test_class_weights():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -171,8 +172,9 @@ def class_labels(
             y = column_or_1d(y, warn=True)
         for column in y.T if multioutput and y.ndim == 2 else [y]:
             check_classification_targets(column)
-    except ValueError as error:
-        raise ValueError(
+    except (TypeError, ValueError) as error:  # a TypeError for bytes
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(
             f"{owner}: y must be a vector of class labels, got something else ({error})"
         ) from error
     if y.ndim == 2 and not multioutput and not np.isin(y, (0, 1)).all():
@@ -288,7 +290,8 @@ def hold_out(
     Parameters
     ----------
     model : estimator
-        Rows are stratified by ``classes_``, where it has any and y is a vector.
+        Rows are stratified by ``classes_``, where it has any and y is a vector. A fraction that is
+        a whole number counts rows.
     given : ndarray
         Targets as given.
     count : int
@@ -303,17 +306,26 @@ def hold_out(
     ValueError
         If too few rows remain on either side.
     """
+    owner = type(model).__name__
+    off = "early_stopping=False" if hasattr(model, "early_stopping") else "n_iter_no_change=None"
     stratify = given if hasattr(model, "classes_") and given.ndim == 1 else None
-    held = int(np.ceil(count * model.validation_fraction))
-    if held < max(least, 0 if stratify is None else len(model.classes_)) or held >= count:
+    share = model.validation_fraction
+    held = int(share) if isinstance(share, Integral) else int(np.ceil(count * share))
+    kinds = 1 if stratify is None else len(model.classes_)
+    if held < max(least, kinds) or count - held < kinds:
         raise ValueError(
-            f"{type(model).__name__}: validation_fraction must leave at least {least} rows to "
-            f"validate with, and one of each class, got {held} of {count} (raise it, or "
-            "early_stopping=False)"
+            f"{owner}: validation_fraction must leave at least {least} rows to validate with, and "
+            f"one of each class on either side, got {held} of {count} (change it, or set {off})"
         )
-    kept, chosen = train_test_split(
-        np.arange(count), test_size=held, random_state=legacy_state(seed, 1), stratify=stratify
-    )
+    try:
+        kept, chosen = train_test_split(
+            np.arange(count), test_size=held, random_state=legacy_state(seed, 1), stratify=stratify
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"{owner}: y must hold two rows of each class to validate with some, got fewer "
+            f"({error} Set {off}.)"
+        ) from error
     return kept, chosen
 
 

@@ -144,11 +144,11 @@ class GradientBoosting(AsSequence, Estimator):
         weight = np.broadcast_to(1.0, len(dense))  # one number
         if rows.weight is not None:
             weight = rows.weight.astype(np.float64)
+            weight /= weight.max()  # first: the least may vanish beside it
             kept = weight > 0
             if not kept.all():
                 dense, targets, given = dense[kept], targets[kept], given[kept]
                 weight = weight[kept]
-            weight /= weight.max()
         if classes and len(np.unique(targets)) < 2:
             raise ValueError(
                 f"{owner}: y must hold at least 2 classes, got 1 (with weight above 0; it "

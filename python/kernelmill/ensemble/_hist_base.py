@@ -195,7 +195,7 @@ class HistGradientBoosting(Levelled):
                 )
             self.do_early_stopping_ = self.do_early_stopping_ or stopping == "auto"
         elif self.do_early_stopping_ and self.validation_fraction is not None:
-            train, chosen = self._parts(data.given, n, seed)
+            train, chosen = hold_out(self, data.given, n, seed)
             held, data = data.part(np.sort(chosen)), data.part(np.sort(train))
         if self.do_early_stopping_ and self.loss in ("squared_error", "huber"):
             check_squares(data.y, owner, vanishing=self.scoring == "loss")
@@ -229,11 +229,6 @@ class HistGradientBoosting(Levelled):
         if by_class is not None:
             weight = weight * by_class if len(weight) else by_class
         return Labelled(rows, targets, given, weight)
-
-    def _parts(self, given: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        if rule.is_integer(self.validation_fraction):
-            return hold_out(_Fraction(self, self.validation_fraction / n), given, n, seed)
-        return hold_out(self, given, n, seed)
 
     @property
     def _bins(self) -> Bins:
@@ -368,15 +363,6 @@ def _dense(X: Any, absent: float) -> np.ndarray:
     out = np.full(X.shape, absent, np.float32 if X.dtype == np.float32 else np.float64)
     out[np.repeat(np.arange(X.shape[0]), np.diff(X.indptr)), X.indices] = X.data
     return out
-
-
-class _Fraction:
-    """A model with another share to validate with."""
-
-    def __init__(self, model: Any, share: float) -> None:
-        self.validation_fraction = min(share, 1.0)
-        if hasattr(model, "classes_"):
-            self.classes_ = model.classes_
 
 
 def _evaluation(eval_set: Any, X_val: Any, owner: str) -> tuple[Any, Any]:
