@@ -53,8 +53,8 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
     -----
     With L the losses of the rows, e their mean by weight and ``b = e / (1 - e)``, the weight of a
     member is ``learning_rate log(1 / b)`` and those of the rows are multiplied by
-    ``b**(learning_rate (1 - L))``. Trees of this package share the ranks of features, and take a
-    drawn row with the number of times it was drawn as its weight.
+    ``b**(learning_rate (1 - L))``. Trees of this package share the ranks of float64 features, and
+    take a drawn row with the number of times it was drawn as its weight.
 
     References
     ----------

@@ -59,10 +59,11 @@ ATTRIBUTES = """estimators_ : ndarray of shape (n_estimators_, columns), object
     max_features_ : int
         Features looked at in each node.
     n_features_in_, feature_names_in_"""
-NOTES = """Each stage fits a tree to minus the gradient of the loss by squared error, over ranks of
-    the features that are computed once, and then gives each leaf the value that lowers the loss of
-    its rows: its minimiser, or one step of Newton's method. All cuts are looked at, so nothing is
-    binned; for many rows a histogram is faster. Results have the same bits at any thread count.
+NOTES = """Each stage fits a tree to minus the gradient of the loss by squared error, over float32
+    values or over ranks of float64 ones that are computed once, and then gives each leaf the value
+    that lowers the loss of its rows: its minimiser, or one step of Newton's method. All cuts are
+    looked at, so nothing is binned; for many rows a histogram is faster. Results have the same bits
+    at any thread count.
 
     References
     ----------

@@ -360,7 +360,8 @@ def _dense(X: Any, absent: float) -> np.ndarray:
     """Sparse rows as an array, with the number for entries that are not stored."""
     X = X.tocsr(copy=True)
     X.sum_duplicates()
-    out = np.full(X.shape, absent, np.float32 if X.dtype == np.float32 else np.float64)
+    own = X.dtype if X.dtype == np.float32 or X.dtype.kind == "c" else np.float64
+    out = np.full(X.shape, absent, own)  # complex numbers are refused later
     out[np.repeat(np.arange(X.shape[0]), np.diff(X.indptr)), X.indices] = X.data
     return out
 

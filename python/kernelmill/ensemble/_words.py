@@ -60,7 +60,7 @@ NOTES = f"""Splits are exact unless ``split="hist"``: every cut between differen
     features that are drawn is looked at, by sums over bins of adjacent ranks and bounds on what
     lies inside a bin; see the page on trees. Ties go to the feature drawn first and the lowest
     threshold, so that trees differ where rows are few. Missing values go to the side where they
-    gain most. A bag is a vector of integer weights; trees share the ranks of the features, 2 or 4
+    gain most. A bag is a vector of integer weights; trees share the ranks of the features, 2 to 4
     bytes per entry. Trees grow side by side, one on each thread, and a large one on several.
     Results have the same bits at any thread count. Predictions take CuPy arrays.
 
