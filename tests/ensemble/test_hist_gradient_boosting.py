@@ -624,3 +624,12 @@ def test_saved_models_predict_the_same(model, tmp_path):
     np.testing.assert_array_equal(
         kernelmill.load(file).predict_contributions(X), model.predict_contributions(X)
     )
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_sparse_rows_of_complex_numbers_are_refused(missing):
+    X, y = noisy(30)
+    model = Regressor(max_iter=2).fit(X, y)
+    model._absent_is_missing = missing  # as of a model that was converted
+    with pytest.raises((TypeError, ValueError), match="X must .*complex"):
+        model.predict(scipy.sparse.csr_matrix(X * 1j))
