@@ -166,6 +166,17 @@ def test_weights_are_repetitions_and_may_be_small(loss):
         np.testing.assert_allclose(weighted, raw(clone(model).fit(X, y, w * factor)), rtol=1e-7)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_class_without_weight():
+    X, y, _ = data(classes=[-0.5, 0.5])
+    ours, theirs = (
+        module.GradientBoostingClassifier(n_estimators=4).fit(X, y, y != 1).predict_proba(X)
+        for module in (kernelmill.ensemble, peer)
+    )
+    assert ours.shape == (400, 3)
+    np.testing.assert_allclose(ours, theirs, atol=1e-9)
+
+
 def test_weights_that_vanish_beside_others():
     X, y, _ = data(40)
     w = np.full(40, 1e-320)

@@ -199,6 +199,7 @@ class Multinomial(Loss):
 
     def base(self, y, w):
         share = np.bincount(y.astype(np.int64), w, self.columns)
+        share[share == 0] = np.finfo(float).eps * share.sum()  # all rows of a class without weight
         logs = np.log(share)
         return logs - logs.mean()
 
