@@ -631,5 +631,5 @@ def test_sparse_rows_of_complex_numbers_are_refused(missing):
     X, y = noisy(30)
     model = Regressor(max_iter=2).fit(X, y)
     model._absent_is_missing = missing  # as of a model that was converted
-    with pytest.raises((TypeError, ValueError), match="X must .*complex"):
+    with pytest.raises((TypeError, ValueError), match=r"X must .*complex"):
         model.predict(scipy.sparse.csr_matrix(X * 1j))

@@ -1,7 +1,11 @@
-"""Law of scale: what is fitted to y times a power of two is what is fitted to y, times it."""
+"""Laws of scale: what is fitted to y times a power of two is what is fitted to y, times it.
+
+Weights times a power of two change nothing.
+"""
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from kernelmill.ensemble import (
     AdaBoostRegressor,
@@ -82,3 +86,18 @@ def test_stopping_by_squares_refuses_what_has_none():
     model = HistGradientBoostingRegressor(early_stopping=True)
     with pytest.raises(ValueError, match="y must be small enough to be squared"):
         model.fit(X, 1e160 * Y)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.filterwarnings("error")
+def test_weights_have_no_unit_as_long_as_they_can_be_added(name):
+    w = np.random.default_rng(1).integers(1, 5, 80).astype(float)
+    model = MODELS[name]
+    want = clone(model).fit(X, Y, w).predict(X)
+    for power in (-900, 900):
+        np.testing.assert_array_equal(clone(model).fit(X, Y, w * 2.0**power).predict(X), want)
+    if isinstance(model, AdaBoostRegressor | GradientBoostingRegressor):  # these divide them
+        np.testing.assert_array_equal(clone(model).fit(X, Y, w * 2.0**1020).predict(X), want)
+        return
+    with pytest.raises(ValueError, match=f"^{type(model).__name__}: sample_weight must have a fin"):
+        clone(model).fit(X, Y, w * 2.0**1020)

@@ -99,6 +99,16 @@ def check_count(y: Any, count: int, owner: str) -> None:
         )
 
 
+def check_mass(weight: np.ndarray, owner: str) -> None:
+    """Raise where sums of the weights, each as often as there are rows, may overflow."""
+    top = float(weight.max()) if len(weight) else 0.0
+    if top > np.finfo(np.float64).max / max(1, len(weight)):
+        raise ValueError(
+            f"{owner}: sample_weight must have a finite sum, got weights of up to {top:.3g} for "
+            f"{len(weight)} rows (divide them by their mean)"
+        )
+
+
 def blocks(n: int) -> Iterator[slice]:
     """Rows that are taken at once, so that what is computed of them takes 128 KB each."""
     return (slice(i, min(n, i + _BLOCK)) for i in range(0, n, _BLOCK))

@@ -14,7 +14,7 @@ from kernelmill._arrays import beside, is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import seed_of
-from kernelmill._estimator._targets import check_count, check_squares, hold_out
+from kernelmill._estimator._targets import check_count, check_mass, check_squares, hold_out
 from kernelmill.ensemble._hist_bins import Bins, dense_chunk
 from kernelmill.ensemble._hist_losses import Loss
 from kernelmill.ensemble._hist_rounds import Boosting, Labelled
@@ -228,6 +228,7 @@ class HistGradientBoosting(Levelled):
         by_class = self._class_weight(given)
         if by_class is not None:
             weight = weight * by_class if len(weight) else by_class
+        check_mass(weight, owner)
         return Labelled(rows, targets, given, weight)
 
     @property

@@ -13,7 +13,7 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import seed_of
-from kernelmill._estimator._targets import check_count
+from kernelmill._estimator._targets import check_count, check_mass
 from kernelmill.ops import tree as ops
 from kernelmill.tree import _levels
 from kernelmill.tree._fitted import KEPT, Tree, arrays_of, pruned, pruning_path
@@ -194,6 +194,8 @@ class TreeModel(Levelled):
             weight = class_weight if weight is None else weight * class_weight
         if weight is not None and not (weight > 0).any():
             raise ValueError(f"{owner}: weights must be above 0 for some row, got none")
+        if weight is not None:
+            check_mass(weight, owner)
         self.n_outputs_ = targets.shape[1]
         self._n_classes = classes if len(classes) else np.ones(self.n_outputs_, np.int64)
         return X, targets, weight, classes
