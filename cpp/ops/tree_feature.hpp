@@ -483,23 +483,22 @@ class FeatureSearch {
     }
   }
 
+  // Takes the room of the ranks.
   void by_walk(const Open& node, index_t feature, const std::int32_t* ranks, Walker& walker,
                std::int32_t only, double slack, Split& split) {
     const index_t n = node.stop - node.start;
-    sorted_.resize(static_cast<std::size_t>(2 * n));
-    entries_.resize(static_cast<std::size_t>(n));
+    sorted_.resize(static_cast<std::size_t>(n));
     const auto* const in = sort_ranks(ranks, n, order_of(feature), sorted_.data(), places_);
+    std::int32_t* const entries = ranks_.data();
     index_t present = 0, cut = 0;
     for (index_t j = 0; j < n; ++j) {
       const bool first = j == 0 || in[j].key != in[j - 1].key;
-      entries_[static_cast<std::size_t>(j)] =
-          static_cast<std::int32_t>(in[j].item + node.start) | (first ? kFirst : 0);
+      entries[j] = static_cast<std::int32_t>(in[j].item + node.start) | (first ? kFirst : 0);
       present += in[j].key != kNoRank;
       cut += only >= 0 && in[j].key <= only;
     }
     const int sign = f_.monotonic.empty() ? 0 : f_.monotonic[static_cast<std::size_t>(feature)];
-    const Cut found =
-        walker.walk({entries_.data(), n, present, cut, sign, node.low, node.high, slack});
+    const Cut found = walker.walk({entries, n, present, cut, sign, node.low, node.high, slack});
     split.gain = found.gain;
     split.missing_left = found.missing_left;
     if (found.left > 0) split.rank = in[found.left - 1].key;
@@ -529,7 +528,7 @@ class FeatureSearch {
   Scratch<double> numbers_;
   TallySearch tallies_;
   std::vector<float> values_;  // of a feature, in T
-  std::vector<std::int32_t> present_ranks_, entries_, codes_;
+  std::vector<std::int32_t> present_ranks_, codes_;
   std::int32_t place_[kCodes];  // of levels in an order, -1 for those not there
   std::vector<std::uint32_t> places_;
   std::vector<Keyed<std::int32_t>> sorted_;

@@ -243,6 +243,7 @@ class GradientBoosting(AsSequence, Estimator):
         n = len(X)
         raw = self._begin(X)
         field = Field.of(X, loss.gradient(y, raw, weight))
+        field.y = raw[:0]  # what counts is the magnitude
         limits = self._limits(n, X.shape[1])
         self.max_features_ = limits.max_features
         nursery = Nursery(limits)
@@ -267,20 +268,22 @@ class GradientBoosting(AsSequence, Estimator):
                 w = np.where(inside, weight, 0.0)
             raw = state.raw
             gradient = loss.gradient(y, raw, w)
-            after, trees = np.zeros((0, 1)), []
+            trees, moves = [], []
             for k in range(loss.columns):
                 grown = grow(gradient[:, k], w, int(draws.integers(2**31)))
-                if not k:  # not before a tree has grown: memory is highest while it does
-                    after = raw.copy()
                 leaf, at = _leaves_of(grown, X), _leaf_nodes(grown)
                 if loss.leaves is not None:
                     values = loss.leaves(y, raw, gradient, w, k, leaf, len(at))
                     grown.value[at, 0] = values
-                step = self.learning_rate * grown.value[at, 0]
+                trees.append(grown)
+                moves.append((leaf, self.learning_rate * grown.value[at, 0]))
+            # Not before the trees have grown, and without gradients: memory is highest there.
+            del gradient
+            after = raw.copy()
+            for k, (leaf, step) in enumerate(moves):
                 for own in blocks(n):
                     after[own, k] += step[leaf[own]]
-                trees.append(grown)
-            del gradient, leaf
+            del moves, leaf
             field.y = after[:0]
             train = w if inside is None else w[inside]
             seen = (y, after) if inside is None else (y[inside], after[inside])

@@ -25,7 +25,7 @@ def quantiles_of_groups(
     ----------
     y, w : ndarray of shape (n,)
         Values and weights.
-    group : ndarray of shape (n,), int64
+    group : ndarray of shape (n,), integers
         Number of the group of each row.
     count : int
         Number of groups.
@@ -38,9 +38,13 @@ def quantiles_of_groups(
         0 for empty groups.
     """
     kept = w > 0
-    y, w, group = y[kept], w[kept], group[kept]
+    if not kept.all():
+        y, w, group = y[kept], w[kept], group[kept]
+    del kept
     order = np.lexsort((y, group))
-    y, w, group = y[order], w[order], group[order]
+    y, group = y[order], group[order]
+    w = w[order] if w.strides != (0,) else w  # one number
+    del order
     begin = np.searchsorted(group, np.arange(count))
     end = np.searchsorted(group, np.arange(count), side="right")
     out = np.zeros(count)
@@ -52,6 +56,11 @@ def quantiles_of_groups(
         tie = below[low] <= target + slack and low + 1 < len(own)
         out[g] = own[low] + (own[low + 1] - own[low]) / 2 if tie else own[low]
     return out
+
+
+def _quantile(y: np.ndarray, w: np.ndarray, level: float) -> np.ndarray:
+    """That of all rows, (1,)."""
+    return quantiles_of_groups(y, w, np.zeros(len(y), np.uint8), 1, level)
 
 
 class Loss:
@@ -95,7 +104,7 @@ class Absolute(Loss):
     """Absolute error."""
 
     def base(self, y, w):
-        return quantiles_of_groups(y, w, np.zeros(len(y), np.int64), 1, 0.5)
+        return _quantile(y, w, 0.5)
 
     def gradient(self, y, raw, w):
         return np.sign(y[:, None] - raw)
@@ -117,7 +126,7 @@ class Quantile(Absolute):
         self._level = level
 
     def base(self, y, w):
-        return quantiles_of_groups(y, w, np.zeros(len(y), np.int64), 1, self._level)
+        return _quantile(y, w, self._level)
 
     def gradient(self, y, raw, w):
         over = y[:, None] - raw
@@ -139,10 +148,10 @@ class Huber(Loss):
         self._delta = self._bend = 0.0  # of the last gradient, and of a mean loss
 
     def base(self, y, w):
-        return quantiles_of_groups(y, w, np.zeros(len(y), np.int64), 1, 0.5)
+        return _quantile(y, w, 0.5)
 
     def _scale(self, off, w):
-        return quantiles_of_groups(np.abs(off), w, np.zeros(len(off), np.int64), 1, self._level)[0]
+        return _quantile(np.abs(off), w, self._level)[0]
 
     def gradient(self, y, raw, w):
         off = y - raw[:, 0]
@@ -150,9 +159,12 @@ class Huber(Loss):
         return np.clip(off, -self._delta, self._delta)[:, None]
 
     def leaves(self, y, raw, gradient, w, k, leaf, count):
-        off = y - raw[:, 0]
-        median = quantiles_of_groups(off, w, leaf, count, 0.5)
-        rest = np.clip(off - median[leaf], -self._delta, self._delta)
+        median = quantiles_of_groups(y - raw[:, 0], w, leaf, count, 0.5)
+
+        def rest(own: slice) -> np.ndarray:
+            off = y[own] - raw[own, 0] - median[leaf[own]]
+            return np.clip(off, -self._delta, self._delta)
+
         return median + _means(rest, w, leaf, count)
 
     def of(self, y, raw, w):
@@ -204,8 +216,10 @@ class Multinomial(Loss):
         return logs - logs.mean()
 
     def gradient(self, y, raw, w):
-        gradient = -softmax(raw, axis=1)
-        gradient[np.arange(len(y)), y.astype(np.int64)] += 1
+        gradient = np.empty_like(raw)
+        for own in blocks(len(y)):
+            np.negative(softmax(raw[own], axis=1), out=gradient[own])
+            gradient[own][np.arange(len(y[own])), y[own].astype(np.int64)] += 1
         return gradient
 
     def leaves(self, y, raw, gradient, w, k, leaf, count):
@@ -237,9 +251,15 @@ class Exponential(Logistic):
         return np.exp(-(2 * y - 1) * raw[:, 0])
 
 
-def _means(x: np.ndarray, w: np.ndarray, leaf: np.ndarray, count: int) -> np.ndarray:
-    mass = np.bincount(leaf, w, count)
-    return np.divide(np.bincount(leaf, w * x, count), mass, out=np.zeros(count), where=mass > 0)
+def _means(
+    part: Callable[[slice], np.ndarray], w: np.ndarray, leaf: np.ndarray, count: int
+) -> np.ndarray:
+    """Of each leaf, where ``part`` gives the numbers of some rows."""
+    total, mass = np.zeros((2, count))
+    for own in blocks(len(leaf)):
+        total += np.bincount(leaf[own], w[own] * part(own), count)
+        mass += np.bincount(leaf[own], w[own], count)
+    return np.divide(total, mass, out=np.zeros(count), where=mass > 0)
 
 
 def _newton(
