@@ -16,7 +16,7 @@ from kernelmill._arrays import to_host
 from kernelmill._estimator._random import legacy_state
 from kernelmill._estimator._validation import as_array
 
-_BLOCK = 1 << 14  # rows
+_BLOCK = 1 << 14  # numbers
 
 
 def _given(y: Any, owner: str) -> Any:
@@ -109,9 +109,10 @@ def check_mass(weight: np.ndarray, owner: str) -> None:
         )
 
 
-def blocks(n: int) -> Iterator[slice]:
-    """Rows that are taken at once, so that what is computed of them takes 128 KB each."""
-    return (slice(i, min(n, i + _BLOCK)) for i in range(0, n, _BLOCK))
+def blocks(n: int, columns: int = 1) -> Iterator[slice]:
+    """Rows that are taken at once, so that a matrix of them takes about 128 KB."""
+    step = max(1024, _BLOCK // columns)
+    return (slice(i, min(n, i + step)) for i in range(0, n, step))
 
 
 def coded(labels: np.ndarray, dtype: Any = np.int64) -> tuple[np.ndarray, np.ndarray]:

@@ -89,7 +89,7 @@ class Loss:
     def of(self, y: np.ndarray, raw: np.ndarray, w: np.ndarray) -> float:
         """Mean loss."""
         total = mass = 0.0
-        for own in blocks(len(y)):
+        for own in blocks(len(y), self.columns):
             total += float((self._each(y[own], raw[own]) * w[own]).sum())
             mass += float(w[own].sum())
         # Undone as far as float64 can hold all of them.
@@ -217,7 +217,7 @@ class Multinomial(Loss):
 
     def gradient(self, y, raw, w):
         gradient = np.empty_like(raw)
-        for own in blocks(len(y)):
+        for own in blocks(len(y), self.columns):
             np.negative(softmax(raw[own], axis=1), out=gradient[own])
             gradient[own][np.arange(len(y[own])), y[own].astype(np.int64)] += 1
         return gradient
@@ -227,7 +227,8 @@ class Multinomial(Loss):
             p = softmax(raw[own], axis=1)[:, k]
             return gradient[own, k], p * (1 - p)
 
-        return _newton(parts, w, leaf, count) * (self.columns - 1) / self.columns
+        step = _newton(parts, w, leaf, count, self.columns)
+        return step * (self.columns - 1) / self.columns
 
     def _each(self, y, raw):
         return logsumexp(raw, axis=1) - raw[np.arange(len(y)), y.astype(np.int64)]
@@ -267,13 +268,15 @@ def _newton(
     w: np.ndarray,
     leaf: np.ndarray,
     count: int,
+    columns: int = 1,
 ) -> np.ndarray:
     """One step of Newton's method in each leaf; none where it has no curvature left.
 
-    ``parts`` gives minus the gradients and the curvatures of some rows.
+    ``parts`` gives minus the gradients and the curvatures of some rows, by matrices of so many
+    columns.
     """
     over, under, mass = np.zeros((3, count))
-    for own in blocks(len(leaf)):
+    for own in blocks(len(leaf), columns):
         g, h = parts(own)
         over += np.bincount(leaf[own], w[own] * g, count)
         under += np.bincount(leaf[own], w[own] * h, count)
