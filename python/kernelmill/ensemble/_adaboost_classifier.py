@@ -59,8 +59,8 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
     With e the weighted error of a member and K classes, its weight is
     ``learning_rate (log((1 - e) / e) + log(K - 1))``, and the weights of the rows that it got wrong
     are multiplied by its exponential. Logarithms of the weights are kept, the largest 0, so that
-    they stay finite however far they spread. Trees of this package share the ranks of float64
-    features, computed once, and need none of float32: a stump costs one pass over them.
+    they stay finite however far they spread. Trees of this package sort float64 features once and
+    float32 ones not at all: a stump costs few passes over X.
 
     References
     ----------
