@@ -90,7 +90,7 @@ void SumSearch<Row>::few(const std::int32_t* ranks, const Row* rows, index_t n, 
     const double w = left_w[i], at = static_cast<double>(static_cast<std::int32_t>(i));
     const double gain = node.gain(w, left_s[i]);
     const bool fits = (rank[i] != rank[i + 1]) & (at >= least_n) & (at <= most_n) &
-                      (w >= node.min_weight) & (node.W - w >= node.min_weight);
+                      (w >= node.min_weight) & (node.W - w >= node.min_weight) & (w < node.W);
     gains[i] = fits ? gain : -1.0;
     above |= int{gains[i] > limit};
   }

@@ -253,3 +253,20 @@ def test_memory_of_bins_is_a_byte_an_entry():
 def test_errors(cls, options, message):
     with pytest.raises(ValueError, match=message):
         cls(**options).fit(np.zeros((3, 1)), [0, 1, 0])
+
+
+def test_weights_of_many_scales_have_the_best_cut():
+    """A right side that is lost beside the whole weight gains nothing, and once gained infinity."""
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        X, y, w = rng.normal(size=(40, 2)), rng.normal(size=40), np.exp(20 * rng.normal(size=40))
+
+        def gain(left, y=y, w=w):
+            a, b = w[left].sum(), w[~left].sum()
+            off = np.average(y[left], weights=w[left]) - np.average(y[~left], weights=w[~left])
+            return a / (a + b) * b * off**2
+
+        tree = DecisionTreeRegressor(max_depth=1).fit(X, y, w).tree_
+        best = max(gain(X[:, j] <= x) for j in range(2) for x in np.sort(X[:, j])[:-1])
+        own = gain(X[:, tree.feature[0]] <= tree.threshold[0]) if tree.node_count > 1 else 0.0
+        assert own >= best - 1e-12 * w.sum()
