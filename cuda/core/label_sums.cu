@@ -9,7 +9,6 @@
 namespace kernelmill {
 namespace {
 
-constexpr int kThreads = 256;
 // Rows sorted at once: positions stay below 2^31.
 constexpr index_t kMostRows = index_t{1} << 30;
 

@@ -12,6 +12,9 @@ namespace kernelmill {
 // Largest first grid dimension.
 constexpr index_t kMaxBlocks = 2147483647;
 
+// Threads of a block of a kernel that asks for no other number.
+constexpr int kThreads = 256;
+
 // Queues kernel(arguments...) and reports a refusal under the op's name.
 template <class... Parameters, class... Arguments>
 void launch(const Call& call, void (*kernel)(Parameters...), dim3 grid, dim3 block,
@@ -93,7 +96,8 @@ __global__ void fill_kernel(T* out, index_t count, T value) {
 
 template <class T>
 void fill(const Call& call, T* out, index_t count, T value) {
-  if (count > 0) launch(call, fill_kernel<T>, grid_for(count, 256), 256, out, count, value);
+  if (count > 0)
+    launch(call, fill_kernel<T>, grid_for(count, kThreads), kThreads, out, count, value);
 }
 
 // out[i] = i.
@@ -104,7 +108,7 @@ __global__ void number_kernel(T* out, index_t count) {
 
 template <class T>
 void number(const Call& call, T* out, index_t count) {
-  if (count > 0) launch(call, number_kernel<T>, grid_for(count, 256), 256, out, count);
+  if (count > 0) launch(call, number_kernel<T>, grid_for(count, kThreads), kThreads, out, count);
 }
 
 }  // namespace kernelmill

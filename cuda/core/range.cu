@@ -5,8 +5,6 @@
 namespace kernelmill {
 namespace {
 
-constexpr int kThreads = 256;
-
 template <class T>
 __global__ void outside_kernel(const T* values, index_t count, index_t high, bool any_allowed,
                                index_t allowed, std::int64_t* first) {

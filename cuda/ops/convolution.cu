@@ -11,8 +11,6 @@
 namespace kernelmill::convolution {
 namespace {
 
-constexpr int kThreads = 256;
-
 struct Extents {
   index_t a, b, c;
   Extents(const Triple& t) : a(t[0]), b(t[1]), c(t[2]) {}

@@ -6,8 +6,6 @@
 namespace kernelmill::dropout {
 namespace {
 
-constexpr int kThreads = 256;
-
 // A thread takes the four entries that one block of words decides, or one where rows are dropped.
 template <class T>
 __global__ void __launch_bounds__(kThreads)

@@ -14,7 +14,6 @@
 namespace kernelmill::elementwise {
 namespace {
 
-constexpr int kThreads = 256;
 constexpr std::size_t kAxes = 16;  // after merging; what a kernel's arguments hold with ease
 constexpr int kPack = 4;
 

@@ -14,8 +14,6 @@
 namespace kernelmill::embedding {
 namespace {
 
-constexpr int kThreads = 256;
-
 template <class T>
 __device__ T element(const MatrixView<const T>& x, index_t i, index_t j) {
   return x.data[i * x.row_stride + j * x.col_stride];

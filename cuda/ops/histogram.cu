@@ -11,8 +11,6 @@
 namespace kernelmill::histogram {
 namespace {
 
-constexpr int kThreads = 256;
-
 __device__ double weight_of(const double* weight, index_t i) {
   return weight == nullptr ? 1.0 : weight[i];
 }

@@ -7,8 +7,6 @@
 namespace kernelmill::histogram {
 namespace {
 
-constexpr int kThreads = 256;
-
 // --- steps
 // ----------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@
 namespace kernelmill::histogram {
 namespace {
 
-constexpr int kWarps = 4, kThreads = 32 * kWarps, kEach = 8;
+constexpr int kWarps = 4, kSearchThreads = 32 * kWarps, kEach = 8;
 constexpr unsigned kAll = 0xffffffffu;
 static_assert(32 * kEach == kCodes);
 
@@ -214,7 +214,7 @@ struct Places {
   const bool* categorical;
 };
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kSearchThreads)
     search_kernel(const Members members, const Places places, const Measures measures,
                   const Shape shape) {
   __shared__ Ordered ordered[kWarps];
@@ -295,7 +295,7 @@ void search(const Call& call, const Members& members, const Measures& measures, 
   const Places places{space.counts, monotonic ? space.monotonic : nullptr, space.categorical};
   const dim3 grid(static_cast<unsigned>(div_up(shape.features, kWarps)),
                   static_cast<unsigned>(members.count));
-  launch(call, search_kernel, grid, kThreads, members, places, measures, shape);
+  launch(call, search_kernel, grid, kSearchThreads, members, places, measures, shape);
   launch(call, choose_kernel, static_cast<unsigned>(members.count), 32, members, shape.features);
 }
 

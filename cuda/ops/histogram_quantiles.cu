@@ -9,7 +9,7 @@
 namespace kernelmill::histogram {
 namespace {
 
-constexpr int kThreads = 256, kWide = 1024;
+constexpr int kWide = 1024;
 constexpr std::uint64_t kSign = std::uint64_t{1} << 63;
 
 // Rises with the value; both zeros are one.

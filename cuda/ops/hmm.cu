@@ -10,8 +10,6 @@
 namespace kernelmill {
 namespace {
 
-constexpr int kThreads = 256;
-
 // Sequences at least so long are cut, where the device would be idle otherwise: while the lengths
 // add up to few times the longest. Each piece costs K vectors instead of one.
 constexpr index_t kLong = 512;

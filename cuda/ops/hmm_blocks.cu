@@ -10,12 +10,12 @@
 namespace kernelmill {
 namespace {
 
-constexpr int kThreads = 512;
-constexpr index_t kInShared = 512;  // most states whose vectors stay in shared memory
+constexpr int kChainThreads = 512;
+constexpr index_t kNearStates = 512;  // most states whose vectors stay in shared memory
 
 struct Shared {
-  double vectors[kVectors][kInShared];
-  double reduce[kThreads];
+  double vectors[kVectors][kNearStates];
+  double reduce[kChainThreads];
 };
 
 // Over all threads, first within warps; two barriers, and a step of the recursion has many of
@@ -28,7 +28,7 @@ __device__ double over_block(double x, double* shared, Lanes&& lanes, Both&& bot
   __syncthreads();
   double all = shared[0];
 #pragma unroll
-  for (int warp = 1; warp < kThreads / kWarp; ++warp) all = both(all, shared[warp]);
+  for (int warp = 1; warp < kChainThreads / kWarp; ++warp) all = both(all, shared[warp]);
   __syncthreads();
   return all;
 }
@@ -46,12 +46,12 @@ __device__ double block_total(double x, double* shared) {
 }
 
 // One thread's part of a block's work on vectors of K numbers. A thread owns j = thread,
-// thread + kThreads, ... and alone reads and writes what nobody else needs of them.
+// thread + kChainThreads, ... and alone reads and writes what nobody else needs of them.
 class Block {
  public:
   __device__ Block(Shared& shared, const Chains& c, int across)
       : K(c.K), across_(across), shared_(shared) {
-    double* const far = K <= kInShared ? nullptr : c.vectors + blockIdx.x * kVectors * K;
+    double* const far = K <= kNearStates ? nullptr : c.vectors + blockIdx.x * kVectors * K;
     double** const all[kVectors] = {&v, &e, &x, &gamma, &p};
 #pragma unroll
     for (int q = 0; q < kVectors; ++q) *all[q] = far ? far + q * K : shared.vectors[q];
@@ -59,7 +59,7 @@ class Block {
 
   template <class Body>
   __device__ void own(Body&& body) {
-    for (index_t j = threadIdx.x; j < K; j += kThreads) body(j);
+    for (index_t j = threadIdx.x; j < K; j += kChainThreads) body(j);
   }
   // body(j) for targets j and body(i) for the sources that fall to this thread.
   template <class Targets, class Sources, class Done>
@@ -69,7 +69,7 @@ class Block {
       const index_t j = first + thread % across_;
       if (j < K) {
         target(j);
-        for (index_t i = part; i < K; i += kThreads / across_) source(i, j);
+        for (index_t i = part; i < K; i += kChainThreads / across_) source(i, j);
       }
       done(j, part);
     }
@@ -79,11 +79,11 @@ class Block {
     double sum = 0;
     grid([&](index_t) { sum = 0; }, [&](index_t i, index_t j) { sum += e[i] * matrix[i * K + j]; },
          [&](index_t j, int part) {
-           if (across_ < kThreads) {
+           if (across_ < kChainThreads) {
              const int thread = static_cast<int>(threadIdx.x);
              shared_.reduce[thread] = sum;
              __syncthreads();
-             for (int t = thread + across_; part == 0 && t < kThreads; t += across_) {
+             for (int t = thread + across_; part == 0 && t < kChainThreads; t += across_) {
                sum += shared_.reduce[t];
              }
              __syncthreads();
@@ -129,7 +129,7 @@ class Block {
   Shared& shared_;
 };
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kChainThreads)
     forward_kernel(Chains c, int across, bool logs, double* rows, double* log_prob) {
   __shared__ Shared shared;
   Block block(shared, c, across);
@@ -154,7 +154,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // Each block adds in its own (K, K) sums, each entry in one thread.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kChainThreads)
     posterior_kernel(Chains c, int across, const double* weight, double* gamma, double* sums) {
   __shared__ Shared shared;
   Block block(shared, c, across);
@@ -196,8 +196,8 @@ __global__ void __launch_bounds__(kThreads)
 template <class... Parameters, class... Arguments>
 void launch_blocks(const Call& call, void (*kernel)(Chains, int, Parameters...),
                    const Chains& chains, Arguments... arguments) {
-  const int across = power_of_two(std::min<index_t>(chains.K, kThreads));
-  launch(call, kernel, dim3(static_cast<unsigned>(chains.workers)), kThreads, chains, across,
+  const int across = power_of_two(std::min<index_t>(chains.K, kChainThreads));
+  launch(call, kernel, dim3(static_cast<unsigned>(chains.workers)), kChainThreads, chains, across,
          arguments...);
 }
 

@@ -13,7 +13,6 @@
 namespace kernelmill {
 namespace {
 
-constexpr int kThreads = 256;        // of a block
 constexpr index_t kInShared = 1024;  // most states whose vectors stay in shared memory
 constexpr index_t kByte = 256;       // most states that a byte names
 constexpr int kAtOnce = 32;          // rows of predecessors fetched at once on the way back

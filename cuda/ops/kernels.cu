@@ -10,7 +10,6 @@ namespace {
 using kernels::Function;
 using kernels::Kind;
 
-constexpr int kThreads = 256;
 constexpr index_t kBlockBytes = index_t{32} << 20;  // of the Gram matrix: it stays in the L2 cache
 constexpr int kSums = 4;                            // sums that one pass over a row of K takes
 

@@ -29,7 +29,6 @@ struct AssignTiles<double> {
   using Narrow = Tile<double, 64, 32, 4, 4>;
 };
 
-constexpr int kThreads = 256;
 constexpr index_t kWidest = 128;     // most centers in a tile
 constexpr index_t kFewestRows = 64;  // fewest rows in a tile
 

@@ -17,7 +17,6 @@
 namespace kernelmill {
 namespace {
 
-constexpr int kThreads = 256;
 constexpr int kRows = 256;           // rows of a block
 constexpr int kLanes = 8;            // threads that share a row
 constexpr int kTogether = 8;         // candidates priced in one reading of a row

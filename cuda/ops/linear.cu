@@ -6,8 +6,6 @@
 namespace kernelmill::linear {
 namespace {
 
-constexpr int kThreads = 256;
-
 template <class T>
 __global__ void finish_kernel(index_t count, index_t columns, const Ending<Acc<T>> ending, T* z,
                               T* y) {

@@ -11,7 +11,6 @@
 namespace kernelmill {
 namespace {
 
-constexpr int kThreads = 256;
 constexpr index_t kBlockRows = 256;
 
 __device__ inline double larger(double a, double b) { return a > b || a != a ? a : b; }

@@ -10,7 +10,6 @@
 namespace kernelmill {
 namespace {
 
-constexpr int kThreads = 256;
 constexpr double kLogTwoPi = 1.8378770664093454836;
 
 // Eight threads of one warp share the rows of B, one row of each group of 8. A component takes

@@ -12,7 +12,6 @@
 namespace kernelmill {
 namespace {
 
-constexpr int kThreads = 256;
 constexpr int kStage = 16;            // rows at once in shared memory
 constexpr index_t kEnough = 2048;     // blocks that fill a device
 constexpr index_t kFewestRows = 512;  // of a piece

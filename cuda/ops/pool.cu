@@ -16,7 +16,6 @@
 namespace kernelmill::pool {
 namespace {
 
-constexpr int kThreads = 256;
 constexpr index_t kMost = (index_t{1} << 31) - 1;  // sorted at once
 
 struct Place {

@@ -6,8 +6,6 @@
 namespace kernelmill {
 namespace {
 
-constexpr int kThreads = 256;
-
 // What a block of four words becomes: `size` items in order.
 template <class T>
 struct Uniform;

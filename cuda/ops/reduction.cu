@@ -14,8 +14,6 @@
 namespace kernelmill::reduction {
 namespace {
 
-constexpr int kThreads = 256;
-
 __device__ index_t offset_of(const Axes& axes, index_t index) {
   index_t offset = 0;
   for (int axis = axes.rank - 1; axis >= 0; --axis) {

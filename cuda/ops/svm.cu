@@ -26,7 +26,6 @@ namespace {
 
 using svm::most_near;
 
-constexpr int kThreads = 256;
 constexpr int kExtremes = 5;
 constexpr index_t kMostBlocks = 256;  // of partial extremes, which the host joins
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
