@@ -180,10 +180,16 @@ def _boosting(table: Table) -> dict[str, tuple[Callable[[int], Any], Any]]:
         more["ydf"] = (lambda s: _Decisions(learner, table, **own, random_seed=s), _frame)
     return more | {
         "kernelmill": (lambda s: getattr(ensemble, name)(**same, random_state=s), _plain),
-        # Few features a split: randomness, as CatBoost has by default and scikit-learn has not.
-        "kernelmill, max_features=0.3": (
-            lambda s: getattr(ensemble, name)(**same, max_features=0.3, random_state=s), _plain
-        ),
+        # Some features a split: randomness, as CatBoost has by default and scikit-learn has not.
+        **{
+            f"kernelmill, max_features={share}": (
+                lambda s, share=share: getattr(ensemble, name)(
+                    **same, max_features=share, random_state=s
+                ),
+                _plain,
+            )
+            for share in (0.3, 0.7)
+        },
         "scikit-learn": (lambda s: getattr(peer, name)(**same, random_state=s), _plain),
         "lightgbm": (
             lambda s: getattr(lightgbm, f"LGBM{kind}")(**light, random_state=s), _frame
