@@ -61,9 +61,10 @@ def fitting(method: Method) -> Method:
         begun = _begun.models
         outer = begun.get(id(self))
         begun[id(self)] = before
+        heard().setdefault(id(self), False)
         try:
             result = managed(self, *args, **kwargs)
-            if outer is None and method.__name__ == "fit" and id(self) not in heard():
+            if outer is None and method.__name__ == "fit" and not heard()[id(self)]:
                 _report_whole(self, *args, **kwargs)
         except BaseException as error:
             reached = getattr(error, "attributes", None)
@@ -79,7 +80,7 @@ def fitting(method: Method) -> Method:
         finally:
             if outer is None:
                 del begun[id(self)]
-                heard().discard(id(self))
+                heard().pop(id(self), None)
             else:
                 begun[id(self)] = outer
         self.__dict__.pop("interrupted_", None)

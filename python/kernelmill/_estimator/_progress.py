@@ -34,14 +34,14 @@ _OBJECTIVE_EVERY = 0.25
 
 class _Heard(threading.local):
     def __init__(self) -> None:
-        self.models: set[int] = set()
+        self.models: dict[int, bool] = {}
 
 
 _heard = _Heard()
 
 
-def heard() -> set[int]:
-    """The models, by id, of whose fits in this thread callbacks have heard."""
+def heard() -> dict[int, bool]:
+    """Of the models, by id, that are being fitted in this thread: whether callbacks have heard."""
     return _heard.models
 
 
@@ -90,7 +90,8 @@ class Progress:
             estimator, "_init_callback_context"
         ):
             self._root = estimator._init_callback_context(max_subtasks=runs)
-            _heard.models.add(id(estimator))
+            if id(estimator) in _heard.models:  # others have no end at which to be told
+                _heard.models[id(estimator)] = True
             self._root.call_on_fit_task_begin(estimator=estimator, **self._data)
         if verbose:
             from tqdm.auto import tqdm
