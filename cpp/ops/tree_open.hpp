@@ -86,33 +86,30 @@ class OpenBins {
       chosen_ = Workspace<std::int32_t>(room);
     }
     std::int32_t* const chosen = chosen_.data();
-    bins_->with([&](const auto& bin) {
-      index_t count = 0;
-      bins_->each(from_ranks_, n_, [&](index_t i, std::int32_t own) {
-        chosen[count] = static_cast<std::int32_t>(i);
-        count += now_[static_cast<std::size_t>(own)];
-      });
-      if (distinct_) count = keep_distinct(chosen, count, bin);
-      for (index_t c = 0; c < count; ++c) {
-        const std::int32_t i = chosen[c], rank = from_ranks_[i];
-        const std::int32_t to = place_[static_cast<std::size_t>(bin(rank))]++;
-        rows_.data()[to] = from_[i];
-        ranks_.data()[to] = rank;
-      }
+    index_t count = 0;
+    bins_->each(from_ranks_, n_, [&](index_t i, std::int32_t own) {
+      chosen[count] = static_cast<std::int32_t>(i);
+      count += now_[static_cast<std::size_t>(own)];
     });
+    if (distinct_) count = keep_distinct(chosen, count);
+    for (index_t c = 0; c < count; ++c) {
+      const std::int32_t i = chosen[c], rank = from_ranks_[i];
+      const std::int32_t to = place_[static_cast<std::size_t>(bins_->of(rank))]++;
+      rows_.data()[to] = from_[i];
+      ranks_.data()[to] = rank;
+    }
   }
 
   // Leaves out bins whose rows all have one rank.
-  template <class Bin>
-  index_t keep_distinct(std::int32_t* chosen, index_t count, const Bin& bin) {
+  index_t keep_distinct(std::int32_t* chosen, index_t count) {
     constexpr std::uint8_t kOne = 1, kSeveral = 2;
     for (index_t c = count; c-- > 0;) {  // the first comes last
       const std::int32_t rank = from_ranks_[chosen[c]];
-      first_[static_cast<std::size_t>(bin(rank))] = rank;
+      first_[static_cast<std::size_t>(bins_->of(rank))] = rank;
     }
     for (index_t c = 0; c < count; ++c) {
       const std::int32_t rank = from_ranks_[chosen[c]];
-      const auto at = static_cast<std::size_t>(bin(rank));
+      const auto at = static_cast<std::size_t>(bins_->of(rank));
       now_[at] |= static_cast<std::uint8_t>(rank != first_[at] ? kSeveral : kOne);
     }
     for (std::uint8_t& mark : now_) mark = mark >= kSeveral ? kOne : std::uint8_t{0};
@@ -120,7 +117,7 @@ class OpenBins {
     for (index_t c = 0; c < count; ++c) {
       const std::int32_t i = chosen[c];
       chosen[kept] = i;
-      kept += now_[static_cast<std::size_t>(bin(from_ranks_[i]))];
+      kept += now_[static_cast<std::size_t>(bins_->of(from_ranks_[i]))];
     }
     return kept;
   }

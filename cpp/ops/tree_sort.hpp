@@ -115,34 +115,20 @@ class Bins {
     count = static_cast<index_t>(width * scale) + 1;
   }
 
-  // Calls `visit(i, bin)` for each of n ranks; the missing have the last bin. Bins come in blocks,
-  // which are vectors.
+  // Calls `visit(i, bin)` for each of n ranks; the missing have the last bin.
   template <class Visit>
   void each(const std::int32_t* ranks, index_t n, const Visit& visit) const {
     constexpr index_t kBlock = 128;
     std::int32_t found[kBlock];
-    with([&](const auto& bin) {
-      for (index_t first = 0; first < n; first += kBlock) {
-        const index_t own = std::min(kBlock, n - first);
-        for (index_t i = 0; i < own; ++i) found[i] = bin(std::min(ranks[first + i], hi_));
-        for (index_t i = 0; i < own; ++i) visit(first + i, found[i]);
-      }
-    });
-  }
-
-  // Calls `loop` with the function from a rank to its bin.
-  template <class Loop>
-  void with(const Loop& loop) const {
-    if (by_width()) {
-      loop([origin = origin_, scale = scale_](std::int32_t rank) {
-        return static_cast<std::int32_t>((value_of_rank(rank) - origin) * scale);
-      });
-    } else {
-      loop([lo = static_cast<std::uint32_t>(lo_), shift = shift_](std::int32_t rank) {
-        return static_cast<std::int32_t>((static_cast<std::uint32_t>(rank) - lo) >> shift);
-      });
+    for (index_t first = 0; first < n; first += kBlock) {
+      const index_t own = std::min(kBlock, n - first);
+      fill(ranks + first, own, found);
+      for (index_t i = 0; i < own; ++i) visit(first + i, found[i]);
     }
   }
+
+  // The bin of a rank.
+  std::int32_t of(std::int32_t rank) const { return by_width() ? of_value(rank) : of_bits(rank); }
 
   // A rank that cuts bin b, and n ranks in it or before it, from those behind.
   std::int32_t last(index_t b, const std::int32_t* ranks, index_t n) const {
@@ -151,9 +137,9 @@ class Bins {
                                        (static_cast<std::uint32_t>(b + 1) << shift_) - 1);
     }
     std::int32_t most = lo_;
-    with([&](const auto& bin) {
-      for (index_t i = 0; i < n; ++i) most = std::max(most, bin(ranks[i]) <= b ? ranks[i] : most);
-    });
+    for (index_t i = 0; i < n; ++i) {
+      most = std::max(most, of_value(ranks[i]) <= b ? ranks[i] : most);
+    }
     return most;
   }
 
@@ -166,6 +152,23 @@ class Bins {
   bool wide;  // whether a bin may hold several ranks
 
  private:
+  std::int32_t of_value(std::int32_t rank) const {
+    return static_cast<std::int32_t>((value_of_rank(rank) - origin_) * scale_);
+  }
+  std::int32_t of_bits(std::int32_t rank) const {
+    return static_cast<std::int32_t>(
+        (static_cast<std::uint32_t>(rank) - static_cast<std::uint32_t>(lo_)) >> shift_);
+  }
+  // Bins of a block of ranks, as vectors: one copy of both loops for all who visit ranks.
+  [[gnu::noinline]] void fill(const std::int32_t* ranks, index_t n, std::int32_t* bins) const {
+    const Bins own = *this;
+    if (by_width()) {
+      for (index_t i = 0; i < n; ++i) bins[i] = own.of_value(std::min(ranks[i], own.hi_));
+    } else {
+      for (index_t i = 0; i < n; ++i) bins[i] = own.of_bits(std::min(ranks[i], own.hi_));
+    }
+  }
+
   std::int32_t lo_, hi_;
   int shift_;
   float origin_ = 0, scale_ = 0;

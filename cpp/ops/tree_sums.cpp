@@ -109,11 +109,8 @@ typename SumSearch<Row>::Level& SumSearch<Row>::level_of(std::size_t depth, inde
   Level& level = *levels_[depth];
   const auto size = static_cast<std::size_t>(bins), all = size * static_cast<std::size_t>(features);
   if (level.bins.size() < all) level.bins.resize(all);
-  if (level.w.size() < size) {
-    level.w.resize(size);
-    level.s.resize(size);
-    level.n.resize(size);
-    level.gains.resize(size);
+  for (auto* own : {&level.w, &level.s, &level.n, &level.gains}) {
+    if (own->size() < size) own->resize(size);
   }
   return level;
 }

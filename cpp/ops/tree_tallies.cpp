@@ -167,11 +167,10 @@ void TallySearch::in_order(const std::int32_t* ranks, const Mark* rows, index_t 
   const Bins bins(lo, hi, bits, node.order);
   places_.assign(static_cast<std::size_t>(bins.count) + 1, 0);
   std::uint32_t* const places = places_.data();
-  bins.with([&](const auto& bin) {
-    for (index_t i = 0; i < n; ++i) ++places[bin(ranks[i]) + 1];
-    for (index_t b = 0; b < bins.count; ++b) places[b + 1] += places[b];
-    for (index_t i = 0; i < n; ++i) in[places[bin(ranks[i])]++] = {ranks[i], rows[i].bits};
-  });
+  bins.each(ranks, n, [&](index_t, std::int32_t bin) { ++places[bin + 1]; });
+  for (index_t b = 0; b < bins.count; ++b) places[b + 1] += places[b];
+  bins.each(ranks, n,
+            [&](index_t i, std::int32_t bin) { in[places[bin]++] = {ranks[i], rows[i].bits}; });
   if (bins.wide) sort_bins(in, places, bins.count);
   tally_.resize(static_cast<std::size_t>(node.classes));
   double *const tally = tally_.data(), *const own = own_.data(), *const cross = cross_.data(),
