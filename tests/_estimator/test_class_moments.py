@@ -152,12 +152,13 @@ def test_labels_are_numbered(labels):
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int64, "U3", np.float32])
 def test_labels_are_numbered_in_blocks(dtype):
-    labels = np.random.default_rng(0).integers(-3, 4, 2**15 + 5).astype(dtype)
-    classes, codes = coded(labels, np.float64)
-    want, inverse = np.unique(labels, return_inverse=True)
-    np.testing.assert_array_equal(classes, want)
-    np.testing.assert_array_equal(codes, inverse)
-    assert codes.dtype == np.float64
+    drawn = np.random.default_rng(0).integers(-3, 4, 2**15 + 5).astype(dtype)
+    for labels in (drawn, np.sort(drawn)):  # sorted ones come first in later blocks
+        classes, codes = coded(labels, np.float64)
+        want, inverse = np.unique(labels, return_inverse=True)
+        np.testing.assert_array_equal(classes, want)
+        np.testing.assert_array_equal(codes, inverse)
+        assert codes.dtype == np.float64
 
 
 def test_labels_of_bytes_are_refused():
